@@ -1,0 +1,65 @@
+"""Files that are whole or absent: written beside the target, flushed to disk, then renamed over it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pvae_zoo.errors import PvaeZooError
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: free some space or choose another place",
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another place",
+    errno.EROFS: "that place is read-only: choose another one",
+    errno.EACCES: "no permission to write there: choose another place",
+    errno.EPERM: "no permission to write there: choose another place",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
+    errno.EISDIR: "a folder stands where a file is needed: choose another name",
+}
+
+
+def write_error(path: Path, error: OSError) -> PvaeZooError:
+    """A failed write as one line with the remedy."""
+    return PvaeZooError(f"cannot write {path}: {_REMEDIES.get(error.errno or 0, error.strerror or str(error))}")
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target`` that replaces it on success and vanishes on failure.
+
+    Raises:
+        PvaeZooError: if the file cannot be written, with the remedy.
+    """
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes private files; a result is as readable as any file the user makes.
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise write_error(target, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write(target: Path, data: bytes) -> None:
+    """Write ``data`` to ``target``, whole or not at all."""
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

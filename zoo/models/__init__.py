@@ -1,0 +1,1 @@
+"""PixelVAEs in PyTorch. Shapes: B images, C channels, H rows, W columns; nats unless a name says otherwise."""

@@ -1,0 +1,172 @@
+"""What a PixelVAE is made of: sizes and options, checked before a tensor exists.
+
+The same dataclasses stand in a recipe (`[model]`), in a checkpoint and in a bundle's ``config.json``.
+Levels of latents are counted from the image upwards: ``latents[0]`` is z1, which the pixels are drawn from, and the
+last one has a standard normal prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+class ArchitectureError(ValueError):
+    """Sizes that do not fit together; the message names the option."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageShape:
+    """Images of ``channels x height x width`` with values ``0 .. levels - 1``."""
+
+    channels: int
+    height: int
+    width: int
+    levels: int
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.height, self.width) < 1 or not 2 <= self.levels <= 256:
+            raise ArchitectureError(f"an image needs positive sizes and 2 to 256 levels: {self}")
+
+    @property
+    def dimensions(self) -> int:
+        """Number of values in one image."""
+        return self.channels * self.height * self.width
+
+    @property
+    def chw(self) -> tuple[int, int, int]:
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentLevel:
+    """One level of latents: a vector, or a map on the grid of an encoder stage.
+
+    Attributes:
+        kind: "vector" (``(B, channels)``) or "map" (``(B, channels, h, w)``).
+        channels: dimensions of the vector, or of each location of the map.
+        stage: the encoder stage, from 1, that its posterior is read from.
+    """
+
+    kind: Literal["vector", "map"]
+    channels: int
+    stage: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The strided residual network of q(z|x).
+
+    Attributes:
+        stem: channels of the first convolution, at image size.
+        widths: channels of each stage; a stage halves the image (rounding up) and adds ``blocks`` residual blocks.
+        blocks: residual blocks a stage.
+        dropout: share of feature channels dropped in each block while training.
+    """
+
+    stem: int
+    widths: tuple[int, ...]
+    blocks: int = 1
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelCNNConfig:
+    """The autoregressive part of p(x|z).
+
+    Attributes:
+        channels: feature channels, a multiple of the image channels.
+        layers: gated residual layers after the input layer.
+        input_rows: rows above a pixel that the input layer (mask A) reads.
+        rows: rows above that every gated layer (mask B) reads.
+        reach: columns to either side; it sets the wavefront slope ``reach + 1``.
+        head: channels of the 1x1 layer before the logits.
+        embedding: width of a learned embedding of each value, beside the scaled value; 0 for none.
+        dropout: share of gate channels dropped while training.
+    """
+
+    channels: int
+    layers: int
+    input_rows: int = 3
+    rows: int = 2
+    reach: int = 2
+    head: int = 64
+    embedding: int = 0
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """How z reaches the pixels.
+
+    Attributes:
+        conditioning: "gates" sends z through a linear map into the input layer and every gate ("without upsampling");
+            "upsample" grows z to a feature map that joins the image at the input layer ("with upsampling").
+        pixelcnn: the autoregressive part.
+        widths: channels from the smallest map up to image size; only with "upsample".
+        blocks: residual blocks at each of those sizes; only with "upsample".
+    """
+
+    conditioning: Literal["gates", "upsample"]
+    pixelcnn: PixelCNNConfig
+    widths: tuple[int, ...] = ()
+    blocks: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A whole PixelVAE.
+
+    Raises:
+        ArchitectureError: if sizes do not fit together.
+    """
+
+    image: ImageShape
+    latents: tuple[LatentLevel, ...]
+    encoder: EncoderConfig
+    decoder: DecoderConfig = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        pixelcnn, image = self.decoder.pixelcnn, self.image
+        if not self.latents:
+            raise ArchitectureError("latents: a PixelVAE needs at least one level")
+        if len(self.latents) > 1:
+            raise ArchitectureError("latents: this version builds one level; a second needs a prior p(z1|z2)")
+        for name, channels in (("channels", pixelcnn.channels), ("head", pixelcnn.head)):
+            if channels < 1 or channels % image.channels:
+                raise ArchitectureError(
+                    f"decoder.pixelcnn.{name}={channels} must be a positive multiple of the {image.channels} "
+                    f"image channel(s)"
+                )
+        if pixelcnn.layers < 0 or pixelcnn.rows < 1 or pixelcnn.input_rows < 1 or pixelcnn.reach < 1:
+            raise ArchitectureError("decoder.pixelcnn: rows, input_rows and reach start at 1, layers at 0")
+        for level in self.latents:
+            if not 1 <= level.stage <= len(self.encoder.widths):
+                raise ArchitectureError(
+                    f"latents.stage={level.stage}: the encoder has the stages 1 to {len(self.encoder.widths)}"
+                )
+            if level.channels < 1:
+                raise ArchitectureError(f"latents.channels={level.channels} must be positive")
+        sizes = len(stage_sizes(image, len(self.encoder.widths)))
+        if self.decoder.conditioning == "upsample" and len(self.decoder.widths) != self.latents[0].stage + 1:
+            raise ArchitectureError(
+                f"decoder.widths needs {self.latents[0].stage + 1} entries, one for each size from z1's grid to the "
+                f"image ({sizes} sizes in the encoder), not {len(self.decoder.widths)}"
+            )
+        if self.decoder.conditioning == "gates" and self.latents[0].kind != "vector":
+            raise ArchitectureError("decoder.conditioning=gates needs z1 to be a vector; use upsample for a map")
+
+    @property
+    def latent_shapes(self) -> list[tuple[int, ...]]:
+        """Shape of each level for one image, bottom first."""
+        sizes = stage_sizes(self.image, len(self.encoder.widths))
+        return [(z.channels,) if z.kind == "vector" else (z.channels, *sizes[z.stage]) for z in self.latents]
+
+
+def stage_sizes(image: ImageShape, stages: int) -> list[tuple[int, int]]:
+    """``(height, width)`` of the image and after each halving stage: ``stages + 1`` sizes."""
+    sizes = [(image.height, image.width)]
+    for _ in range(stages):
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    return sizes

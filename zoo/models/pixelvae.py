@@ -1,0 +1,112 @@
+"""The PixelVAE: encoder, priors and decoder, its evidence lower bound and its importance-weighted bound.
+
+References:
+    [1] PixelVAE (Gulrajani et al., 2017), arXiv 1611.05013, section 3, eq. (1) and (2)
+    [2] Importance Weighted Autoencoders (Burda et al., 2016), arXiv 1509.00519, eq. (8)
+
+In code ``elbo`` is the lower bound, in nats, larger is better; reports print its negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pvae_zoo.models.architecture import Architecture
+from pvae_zoo.models.decoder import Decoder
+from pvae_zoo.models.encoder import Encoder
+from pvae_zoo.models.gaussian import DiagonalGaussian
+from pvae_zoo.models.likelihood import pixel_log_prob
+from pvae_zoo.models.pixelcnn import scale_values
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """The parts of the bound for one draw of the latents, in nats.
+
+    Attributes:
+        log_likelihood: log p(x|z1), ``(B,)``, summed over the image.
+        kl: KL(q(z_l|x) || p(z_l|z_(l+1))) of each level, bottom first, each ``(B,)``.
+    """
+
+    log_likelihood: Tensor
+    kl: tuple[Tensor, ...]
+
+    @property
+    def value(self) -> Tensor:
+        """log p(x|z1) - sum of the KLs, ``(B,)``."""
+        return self.log_likelihood - torch.stack(self.kl).sum(0)
+
+
+class StandardNormalPrior(nn.Module):
+    """The top level's prior N(0, I). A prior is called with its own z and the z above it, here none."""
+
+    def forward(self, z: Tensor, above: Tensor | None) -> DiagonalGaussian:
+        if above is not None:
+            raise ValueError("the top level has nothing above it")
+        return DiagonalGaussian.standard(z)
+
+
+class PixelVAE(nn.Module):
+    """A PixelVAE with any number of latent levels, z1 (next to the pixels) first."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.encoder = Encoder(architecture)
+        self.priors = nn.ModuleList(StandardNormalPrior() for _ in architecture.latents)
+        self.decoder = Decoder(architecture)
+
+    def posteriors(self, x: Tensor) -> list[DiagonalGaussian]:
+        """q(z_l|x) of every level for integers ``x`` ``(B, C, H, W)`` in ``0 .. levels - 1``."""
+        posteriors: list[DiagonalGaussian] = self.encoder(scale_values(x, self.architecture.image))
+        return posteriors
+
+    def prior_of(self, latents: Sequence[Tensor]) -> list[DiagonalGaussian]:
+        """p(z_l|z_(l+1)) of every level at the given latents."""
+        above = [*latents[1:], None]
+        return [prior(z, up) for prior, z, up in zip(self.priors, latents, above, strict=True)]
+
+    def log_likelihood(self, x: Tensor, z1: Tensor) -> Tensor:
+        """log p(x|z1) in nats, ``(B,)``."""
+        return pixel_log_prob(self.decoder(x, z1), x, self.architecture.image).flatten(1).sum(1)
+
+    def forward(self, x: Tensor, noise: Sequence[Tensor]) -> Elbo:
+        """The evidence lower bound of integers ``x`` ([1] eq. (1), (2)), one reparameterised draw of each level.
+
+        Args:
+            x: ``(B, C, H, W)`` in ``0 .. levels - 1``.
+            noise: standard normal draws, one ``(B, *latent_shape)`` for each level, bottom first.
+        """
+        posteriors = self.posteriors(x)
+        latents = [q.rsample(eps) for q, eps in zip(posteriors, noise, strict=True)]
+        kl = tuple(q.kl(p) for q, p in zip(posteriors, self.prior_of(latents), strict=True))
+        return Elbo(self.log_likelihood(x, latents[0]), kl)
+
+    def iwae(self, x: Tensor, samples: int, draw: Callable[[int], Sequence[Tensor]], *, chunk: int = 10) -> Tensor:
+        """The importance-weighted bound ([2] eq. (8)), ``(B,)`` in nats; it grows towards log p(x) with ``samples``.
+
+        Args:
+            x: ``(B, C, H, W)`` integers.
+            samples: number K of importance samples.
+            draw: gives standard normal noise for that many images, one ``(n, *latent_shape)`` for each level.
+            chunk: importance samples computed at once.
+        """
+        posteriors = self.posteriors(x)
+        log_weights = []
+        for start in range(0, samples, chunk):
+            k = min(chunk, samples - start)
+            noise = draw(k * len(x))
+            tiled = [
+                DiagonalGaussian(q.mean.repeat_interleave(k, 0), q.log_std.repeat_interleave(k, 0)) for q in posteriors
+            ]
+            latents = [q.rsample(eps) for q, eps in zip(tiled, noise, strict=True)]
+            log_weight = self.log_likelihood(x.repeat_interleave(k, 0), latents[0])
+            for z, q, p in zip(latents, tiled, self.prior_of(latents), strict=True):
+                log_weight = log_weight + p.log_prob(z) - q.log_prob(z)
+            log_weights.append(log_weight.view(len(x), k))
+        return torch.cat(log_weights, dim=1).logsumexp(1) - math.log(samples)

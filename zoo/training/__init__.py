@@ -1,0 +1,1 @@
+"""Training PixelVAEs: recipes, data sets, the loop, checkpoints that survive anything."""

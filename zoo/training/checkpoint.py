@@ -1,0 +1,101 @@
+"""Checkpoints: one safetensors file with everything that a run needs to go on, replaced atomically.
+
+Tensors are named ``model.*`` (the weights being trained), ``ema.*`` (their moving average, which is what a user gets)
+and ``optimizer.<parameter>.<moment>``. Recipe and progress are JSON in the file's header, so state and description
+cannot come apart. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pvae_zoo.atomic import atomic_path
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.training.recipe import Recipe, parse_recipe
+
+LATEST = "checkpoint.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: optimiser steps done.
+        images: training images seen.
+        seconds: time spent training, over all starts.
+        best_step: step of the best validation, -1 before the first.
+        best_elbo: its mean validation ELBO, in nats an image.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    best_step: int = -1
+    best_elbo: float = float("-inf")
+
+    def advanced(self, **changes: float) -> Progress:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    recipe: Recipe
+    progress: Progress
+    tensors: Mapping[str, Tensor]
+
+    def section(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under ``prefix.``, without it."""
+        return {k.removeprefix(f"{prefix}."): v for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all."""
+    metadata = {
+        "recipe": json.dumps(checkpoint.recipe.as_dict()),
+        "progress": json.dumps(asdict(checkpoint.progress)),
+    }
+    with atomic_path(path) as temporary:
+        save_file({k: v.contiguous() for k, v in checkpoint.tensors.items()}, temporary, metadata)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        PvaeZooError: if it is missing, cut short or not one of ours.
+    """
+    if not path.is_file():
+        raise PvaeZooError(f"no checkpoint at {path}: train first, or leave out --resume")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+        recipe = parse_recipe(json.loads(metadata["recipe"]), f"checkpoint {path}")
+        return Checkpoint(recipe, Progress(**json.loads(metadata["progress"])), tensors)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise PvaeZooError(f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again") from error
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's moments as flat, named tensors."""
+    state: dict[int, dict[str, Tensor]] = optimizer.state_dict()["state"]
+    return {f"optimizer.{index}.{key}": value for index, moments in state.items() for key, value in moments.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`, for names without the ``optimizer.`` prefix."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
