@@ -1,1 +1,46 @@
-"""A zoo of PixelVAEs: samples, latent codes and a likelihood for every image, over onnxruntime."""
+"""A zoo of PixelVAEs: samples, latent codes and a likelihood for every image, over onnxruntime.
+
+    import pvae_zoo
+    model = pvae_zoo.load("mnist")
+    images = model.sample(16, seed=0)       # uint8 (16, 1, 28, 28)
+    bits = model.nll(images).bits_per_dim   # (16,)
+
+Names resolve when they are used, so that importing the package imports neither NumPy nor onnxruntime.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pvae_zoo.errors import PvaeZooError
+
+if TYPE_CHECKING:
+    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.sessions import Device
+
+__all__ = ["PvaeZooError", "__version__", "list_models", "load"]
+__version__ = "0.1.0"
+
+
+def load(model: str = "mnist", *, device: Device = "auto", threads: int | None = None) -> PixelVAE:
+    """A model of the zoo by name, or any bundle by its folder.
+
+    Args:
+        model: a name from `list_models`, or the path of a bundle.
+        device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
+        threads: CPU threads; all cores of this process by default.
+
+    Raises:
+        PvaeZooError: if there is no such model, or onnxruntime or the device is missing.
+    """
+    from pvae_zoo.registry import open_bundle
+    from pvae_zoo.runtime.model import PixelVAE
+
+    return PixelVAE(open_bundle(model), device, threads)
+
+
+def list_models() -> list[str]:
+    """Names of the models that ship with the package."""
+    from pvae_zoo.registry import model_names
+
+    return model_names()

@@ -138,6 +138,19 @@ class Architecture:
                     f"decoder.pixelcnn.{name}={channels} must be a positive multiple of the {image.channels} "
                     f"image channel(s)"
                 )
+        for name, size, least in (
+            ("encoder.stem", self.encoder.stem, 1),
+            ("encoder.blocks", self.encoder.blocks, 0),
+            ("decoder.blocks", self.decoder.blocks, 0),
+            ("decoder.pixelcnn.embedding", pixelcnn.embedding, 0),
+            *(("encoder.widths", width, 1) for width in self.encoder.widths),
+            *(("decoder.widths", width, 1) for width in self.decoder.widths),
+        ):
+            if size < least:
+                raise ArchitectureError(f"{name}={size} must be at least {least}")
+        for name, share in (("encoder", self.encoder.dropout), ("decoder.pixelcnn", pixelcnn.dropout)):
+            if not 0 <= share < 1:
+                raise ArchitectureError(f"{name}.dropout={share} must be at least 0 and below 1")
         if pixelcnn.layers < 0 or pixelcnn.rows < 1 or pixelcnn.input_rows < 1 or pixelcnn.reach < 1:
             raise ArchitectureError("decoder.pixelcnn: rows, input_rows and reach start at 1, layers at 0")
         for level in self.latents:

@@ -1,0 +1,114 @@
+"""From a checkpoint to a bundle: the graphs, the contract, the golden vectors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from pvae_zoo.atomic import atomic_write
+from pvae_zoo.bundle import (
+    CONFIG,
+    FORMAT,
+    GOLDEN,
+    BundleConfig,
+    ContextSpec,
+    GraphSpec,
+    LatentSpec,
+    file_spec,
+)
+from pvae_zoo.export.golden import golden_vectors, write_golden
+from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.export.step import canvases_of, geometry_of, macs_per_pixel, step_graph
+from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph, prior_graph
+from pvae_zoo.models.pixelvae import PixelVAE
+from pvae_zoo.training.checkpoint import Checkpoint
+
+_BUILDERS = {
+    "encoder": encoder_graph,
+    "prior": prior_graph,
+    "decoder_context": decoder_context_graph,
+    "decoder": decoder_graph,
+    "decoder_step": step_graph,
+}
+
+
+def model_of(checkpoint: Checkpoint) -> PixelVAE:
+    """The averaged weights of a checkpoint, as a model in evaluation mode."""
+    model = PixelVAE(checkpoint.recipe.model)
+    model.load_state_dict(checkpoint.section("ema"))
+    return model.eval()
+
+
+def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
+    """Export a checkpoint's averaged weights as a bundle.
+
+    Every file is written whole or not at all, and the config, which names the others, last.
+
+    Raises:
+        PvaeZooError: if the folder cannot be written.
+    """
+    model = model_of(checkpoint)
+    description = _description(checkpoint, model)
+    graphs = {}
+    for role, build in _BUILDERS.items():
+        builder = build(model)
+        path = folder / f"{role}.onnx"
+        atomic_write(path, _serialise(builder, role, description))
+        spec = file_spec(path)
+        graphs[role] = GraphSpec(**asdict(spec), inputs=tuple(builder.inputs), outputs=tuple(builder.outputs))
+    write_golden(folder / GOLDEN, golden_vectors(model))
+    config = BundleConfig(**description, graphs=graphs, golden=file_spec(folder / GOLDEN))
+    atomic_write(folder / CONFIG, config.to_json().encode())
+    return config
+
+
+def _serialise(builder: GraphBuilder, role: str, description: dict[str, Any]) -> bytes:
+    """The graph with the whole contract in its metadata."""
+    contract = {key: _plain(value) for key, value in description.items()}
+    contract["role"] = role
+    contract["inputs"] = [asdict(spec) for spec in builder.inputs]
+    contract["outputs"] = [asdict(spec) for spec in builder.outputs]
+    model: onnx.ModelProto = builder.build({"pvae.config": json.dumps(contract), "pvae.format_version": str(FORMAT)})
+    return model.SerializeToString(deterministic=True)
+
+
+def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
+    """Everything in the config but the files."""
+    architecture, recipe = model.architecture, checkpoint.recipe
+    image = architecture.image
+    gates = model.decoder.pixelcnn.condition_gates
+    return {
+        "format": FORMAT,
+        "name": recipe.name,
+        "title": recipe.title,
+        "dataset": recipe.dataset,
+        "image": image,
+        "latents": tuple(
+            LatentSpec(name=f"z{number}", shape=shape)
+            for number, shape in enumerate(architecture.latent_shapes, start=1)
+        ),
+        "context": ContextSpec(
+            rows=1 if gates else image.height * image.width, channels=model.decoder.pixelcnn.context_channels
+        ),
+        "geometry": geometry_of(model),
+        "canvases": canvases_of(model),
+        "macs_per_pixel": macs_per_pixel(model),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training": {
+            **asdict(recipe.training),
+            "images_seen": checkpoint.progress.images,
+            "hours": round(checkpoint.progress.seconds / 3600, 2),
+            "best_step": checkpoint.progress.best_step,
+            "valid_elbo_nats": checkpoint.progress.best_elbo,
+        },
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value

@@ -1,0 +1,124 @@
+"""Building ONNX graphs by hand: few, fat, portable nodes with names that say what they are.
+
+Opset 18, IR 8 and default-domain operators only: what every runtime that was measured gets right. There is no Loop, no
+If, no random operator and no external data; the loop over pixels and all noise belong to the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from pvae_zoo.bundle import TensorSpec
+
+OPSET = 18
+IR_VERSION = 8
+_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}
+
+
+class GraphBuilder:
+    """Collects nodes and weights; every method returns the name of a tensor."""
+
+    def __init__(self, name: str, doc: str) -> None:
+        self.name, self.doc = name, doc
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: dict[str, onnx.TensorProto] = {}
+        self.inputs: list[TensorSpec] = []
+        self.outputs: list[TensorSpec] = []
+        self._count = 0
+
+    def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
+        self.inputs.append(TensorSpec(name=name, dtype=dtype, shape=tuple(shape)))
+        return name
+
+    def output(self, tensor: str, name: str, dtype: str, shape: Sequence[int | str]) -> None:
+        """Publish ``tensor`` under ``name``, by renaming the output of the node that makes it."""
+        for node in self._nodes:
+            if tensor in node.output:
+                node.output[list(node.output).index(tensor)] = name
+            for index, used in enumerate(node.input):
+                if used == tensor:
+                    node.input[index] = name
+        self.outputs.append(TensorSpec(name=name, dtype=dtype, shape=tuple(shape)))
+
+    def weight(self, name: str, value: NDArray[Any]) -> str:
+        """A constant; float64 becomes float32. The same name twice is an error."""
+        if name in self._weights:
+            raise ValueError(f"the graph {self.name} has two weights called {name}")
+        array = np.ascontiguousarray(value, np.float32) if value.dtype.kind == "f" else np.ascontiguousarray(value)
+        self._weights[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def ints(self, *values: int) -> str:
+        """An int64 vector, shared between its uses."""
+        name = "ints_" + "_".join(str(v).replace("-", "m") for v in values)
+        if name not in self._weights:
+            self.weight(name, np.array(values, np.int64))
+        return name
+
+    def scalar(self, value: float) -> str:
+        """A float32 scalar, shared between its uses."""
+        name = f"scalar_{value!r}"
+        if name not in self._weights:
+            self.weight(name, np.array(value, np.float32))
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """One node with one output."""
+        return self.ops(kind, *inputs, outputs=1, **attributes)[0]
+
+    def ops(self, kind: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """One node with several outputs."""
+        self._count += 1
+        stem = f"{kind.lower()}_{self._count}"
+        names = [stem] if outputs == 1 else [f"{stem}_{index}" for index in range(outputs)]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, name=stem, **attributes))
+        return names
+
+    def split(self, tensor: str, sizes: Sequence[int], axis: int = 1) -> list[str]:
+        if len(sizes) == 1:
+            return [tensor]
+        return self.ops("Split", tensor, self.ints(*sizes), outputs=len(sizes), axis=axis)
+
+    def concat(self, tensors: Sequence[str], axis: int = 1) -> str:
+        return tensors[0] if len(tensors) == 1 else self.op("Concat", *tensors, axis=axis)
+
+    def elu(self, tensor: str) -> str:
+        return self.op("Elu", tensor)
+
+    def linear(self, tensor: str, name: str, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> str:
+        """``tensor @ weight + bias`` with ``weight`` ``(in, out)``."""
+        if bias is None:
+            return self.op("MatMul", tensor, self.weight(f"{name}.weight", weight))
+        return self.op("Gemm", tensor, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias))
+
+    def scaled(self, values: str, levels: int) -> str:
+        """Integers ``0 .. levels - 1`` to floats in -1..1."""
+        floats = self.op("Cast", values, to=TensorProto.FLOAT)
+        return self.op("Sub", self.op("Mul", floats, self.scalar(2.0 / (levels - 1))), self.scalar(1.0))
+
+    def build(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """The checked model, ``metadata`` in its ``metadata_props``."""
+        graph = helper.make_graph(
+            self._nodes,
+            self.name,
+            [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in self.inputs],
+            [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in self.outputs],
+            list(self._weights.values()),
+            doc_string=self.doc,
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="pvae-zoo",
+            doc_string=self.doc,
+        )
+        helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model, full_check=True)
+        return model

@@ -1,0 +1,213 @@
+"""The bundle: a folder of ONNX graphs and the contract that says how to drive them (format 1).
+
+    config.json            this module's `BundleConfig` as JSON
+    encoder.onnx           image -> mean and log standard deviation of each latent level
+    prior.onnx             standard normal noise -> latents
+    decoder_context.onnx   z1 -> context, once an image
+    decoder.onnx           image, context -> log-probability of every value, teacher-forced
+    decoder_step.onnx      positions, context, uniforms, canvases -> the pixels at these positions, canvases updated
+    golden.npz             inputs and outputs to check a runtime with
+    evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
+    README.md              the model card
+
+The contract is repeated in each graph's metadata, so that a lone file explains itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import dacite
+
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.models.architecture import ImageShape
+
+FORMAT = 1
+CONFIG = "config.json"
+GOLDEN = "golden.npz"
+EVALUATION = "evaluation.json"
+CARD = "README.md"
+ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """A graph's input or output: a name, an ONNX type and a shape whose free dimensions have names."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSpec:
+    """A file with the size and SHA-256 it must have."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphSpec(FileSpec):
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSpec:
+    """One level of latents: its name ("z1" is next to the pixels) and its shape for one image."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanvasSpec:
+    """A tensor that the step reads neighbours from and writes its features to: one row a padded pixel."""
+
+    name: str
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Where a pixel lives in the canvases, and which pixels may be computed together.
+
+    Pixel (y, x) of image i is row ``i * rows_per_image + (y + top) * stride + left + x``. The margins stay zero; the
+    last columns of a row and the first of the next share theirs. One spare row at the end takes the writes of
+    positions that only fill up a fixed-size step. All pixels with ``x + slope * y = t`` can be computed in step t.
+
+    Attributes:
+        top: zero rows above the image.
+        left: zero columns to the left, at least the reach of the network.
+        stride: canvas rows from one image row to the next.
+        rows_per_image: canvas rows of one image.
+        slope: of the wavefront, the network's reach plus one.
+    """
+
+    top: int
+    left: int
+    stride: int
+    rows_per_image: int
+    slope: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextSpec:
+    """``decoder_context``'s output for one image: ``rows`` is 1 (the same for every pixel) or H * W (raster order)."""
+
+    rows: int
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleConfig:
+    """Everything a host needs to drive the graphs."""
+
+    format: int
+    name: str
+    title: str
+    dataset: str
+    image: ImageShape
+    latents: tuple[LatentSpec, ...]
+    context: ContextSpec
+    geometry: Geometry
+    canvases: tuple[CanvasSpec, ...]
+    macs_per_pixel: int
+    parameters: int
+    graphs: dict[str, GraphSpec]
+    golden: FileSpec
+    training: dict[str, Any]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+class Bundle:
+    """A bundle on disk, its files verified against the config before anyone uses them.
+
+    Args:
+        folder: holds ``config.json`` and the files that it names.
+
+    Raises:
+        PvaeZooError: if the config is missing, of another format or not valid.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / CONFIG
+        try:
+            data = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise PvaeZooError(f"{folder} is no bundle: it has no {CONFIG}") from None
+        except (OSError, ValueError) as error:
+            raise PvaeZooError(f"{path} cannot be read: {error}; pull or export the bundle again") from error
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, dict) else None
+            raise PvaeZooError(f"{path} has bundle format {found}; this version reads format {FORMAT}")
+        try:
+            self.config = dacite.from_dict(BundleConfig, data, dacite.Config(strict=True, cast=[tuple]))
+        except (dacite.DaciteError, ValueError, TypeError) as error:
+            raise PvaeZooError(f"{path} is not valid: {error}; pull or export the bundle again") from error
+        missing = [role for role in ROLES if role not in self.config.graphs]
+        if missing:
+            raise PvaeZooError(f"{path} names no graph for {', '.join(missing)}; export the bundle again")
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def digest(self) -> str:
+        """One hash for the whole model: SHA-256 over the hashes of its graphs, in the order of their roles."""
+        joined = "".join(self.config.graphs[role].sha256 for role in ROLES)
+        return hashlib.sha256(joined.encode()).hexdigest()
+
+    def read(self, spec: FileSpec) -> bytes:
+        """A file's bytes, once size and hash hold: what was hashed is what is used.
+
+        Raises:
+            PvaeZooError: if the file is missing, of another size or altered.
+        """
+        path = self.folder / spec.file
+        if Path(spec.file).name != spec.file:
+            raise PvaeZooError(f"{self.folder / CONFIG} names the file {spec.file!r} outside the bundle")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise PvaeZooError(f"{path} cannot be read ({error.strerror}); pull or export the bundle again") from error
+        if len(data) != spec.size:
+            raise PvaeZooError(f"{path} has {len(data)} bytes, expected {spec.size}: pull or export the bundle again")
+        if hashlib.sha256(data).hexdigest() != spec.sha256:
+            raise PvaeZooError(f"{path} is not what was published (SHA-256 differs): pull or export the bundle again")
+        return data
+
+    def read_graph(self, role: str) -> bytes:
+        """The ONNX bytes of a role, verified."""
+        return self.read(self.config.graphs[role])
+
+    def files(self) -> list[FileSpec]:
+        """Every file whose hash the config states."""
+        return [*(self.config.graphs[role] for role in ROLES), self.config.golden]
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The measured figures, where ``evaluate --save`` has left some."""
+        path = self.folder / EVALUATION
+        if not path.is_file():
+            return None
+        try:
+            figures: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise PvaeZooError(f"{path} is not valid JSON: run pvae-zoo evaluate --save again") from error
+        return figures
+
+
+def file_spec(path: Path) -> FileSpec:
+    """Size and hash of a file that was just written."""
+    data = path.read_bytes()
+    return FileSpec(file=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())

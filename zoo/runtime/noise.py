@@ -1,0 +1,73 @@
+"""Noise as a pure function of (seed, image, stage, position).
+
+Every image has its own Philox stream for each stage, so the same seed gives the same image whatever the batch size,
+the order or the number of workers, and a stage's noise can be held while another's varies. Uniforms and normals are
+made from the generator's raw words, which NumPy keeps stable and any language can compute (Philox4x64-10).
+
+Reference: Parallel Random Numbers: As Easy as 1, 2, 3 (Salmon et al., 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvae_zoo.errors import PvaeZooError
+
+PIXELS = 0
+"""Stage of the pixels' uniforms; the latents of level l, from 1, are stage l."""
+
+POSTERIOR = 1024
+"""Added to a level's stage for draws from its posterior, so that scoring and sampling share no noise."""
+
+RESAMPLING = 2048
+"""Stage of the uniform that picks a latent among weighted candidates."""
+
+
+def check_seed(seed: int) -> int:
+    """The seed, if it fits the generator's 64-bit key.
+
+    Raises:
+        PvaeZooError: if it does not.
+    """
+    if not 0 <= seed < 2**63:
+        raise PvaeZooError(f"seed {seed} is out of range: choose one from 0 to 2^63 - 1")
+    return seed
+
+
+def _words(seed: int, image: int, stage: int, count: int) -> NDArray[np.uint64]:
+    stream = np.random.Philox(key=np.array([seed, image], np.uint64), counter=np.array([0, 0, stage, 0], np.uint64))
+    return stream.random_raw(count)
+
+
+def uniforms(seed: int, images: Sequence[int], stage: int, count: int) -> NDArray[np.float32]:
+    """Uniforms in [0, 1), multiples of 2^-24: the top 24 bits of each raw word, exact in float32.
+
+    Args:
+        seed: 0 to 2^63 - 1.
+        images: indices of the images.
+        stage: what the noise is for.
+        count: numbers an image; more of them continue the same stream.
+
+    Returns:
+        float32 ``(len(images), count)``.
+    """
+    rows = [_words(seed, image, stage, count) >> np.uint64(40) for image in images]
+    return (np.array(rows, np.uint64).reshape(len(images), count) * 2.0**-24).astype(np.float32)
+
+
+def normals(seed: int, images: Sequence[int], stage: int, count: int) -> NDArray[np.float32]:
+    """Standard normals by Box and Muller's transform, two raw words a pair, computed in float64.
+
+    Returns:
+        float32 ``(len(images), count)``; more of them continue the same stream.
+    """
+    pairs = (count + 1) // 2
+    rows = [_words(seed, image, stage, 2 * pairs) >> np.uint64(11) for image in images]
+    u = np.array(rows, np.uint64).reshape(len(images), pairs, 2) * 2.0**-53
+    radius = np.sqrt(-2.0 * np.log1p(-u[..., 0]))
+    angle = 2.0 * np.pi * u[..., 1]
+    pair = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return pair.reshape(len(images), 2 * pairs)[:, :count].astype(np.float32)
