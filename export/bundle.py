@@ -14,6 +14,7 @@ from pvae_zoo.bundle import (
     CONFIG,
     FORMAT,
     GOLDEN,
+    WEIGHTS,
     BundleConfig,
     ContextSpec,
     GraphSpec,
@@ -25,7 +26,7 @@ from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.step import canvases_of, geometry_of, macs_per_pixel, step_graph
 from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph, prior_graph
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.training.checkpoint import Checkpoint
+from pvae_zoo.training.checkpoint import Checkpoint, save_checkpoint
 
 _BUILDERS = {
     "encoder": encoder_graph,
@@ -61,7 +62,11 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
         spec = file_spec(path)
         graphs[role] = GraphSpec(**asdict(spec), inputs=tuple(builder.inputs), outputs=tuple(builder.outputs))
     write_golden(folder / GOLDEN, golden_vectors(model))
-    config = BundleConfig(**description, graphs=graphs, golden=file_spec(folder / GOLDEN))
+    averaged = {f"ema.{name}": value for name, value in checkpoint.section("ema").items()}
+    save_checkpoint(folder / WEIGHTS, Checkpoint(checkpoint.recipe, checkpoint.progress, averaged))
+    config = BundleConfig(
+        **description, graphs=graphs, golden=file_spec(folder / GOLDEN), weights=file_spec(folder / WEIGHTS)
+    )  # fmt: skip
     atomic_write(folder / CONFIG, config.to_json().encode())
     return config
 
@@ -102,6 +107,8 @@ def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
             **asdict(recipe.training),
             "images_seen": checkpoint.progress.images,
             "hours": round(checkpoint.progress.seconds / 3600, 2),
+            "hardware": checkpoint.progress.hardware,
+            "initialised_from": checkpoint.progress.initialised_from,
             "best_step": checkpoint.progress.best_step,
             "valid_elbo_nats": checkpoint.progress.best_elbo,
         },

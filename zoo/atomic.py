@@ -17,6 +17,7 @@ _REMEDIES = {
     errno.EROFS: "that place is read-only: choose another one",
     errno.EACCES: "no permission to write there: choose another place",
     errno.EPERM: "no permission to write there: choose another place",
+    errno.EEXIST: "a file stands where a folder is needed: choose another place",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
     errno.EISDIR: "a folder stands where a file is needed: choose another name",
 }
@@ -41,7 +42,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         os.close(descriptor)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         # mkstemp makes private files; a result is as readable as any file the user makes.
         temporary.chmod(0o666 & ~_umask())

@@ -7,6 +7,7 @@
     decoder.onnx           image, context -> log-probability of every value, teacher-forced
     decoder_step.onnx      positions, context, uniforms, canvases -> the pixels at these positions, canvases updated
     golden.npz             inputs and outputs to check a runtime with
+    weights.safetensors    the PyTorch weights that the graphs were made from, and their recipe
     evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
     README.md              the model card
 
@@ -29,6 +30,7 @@ from pvae_zoo.models.architecture import ImageShape
 FORMAT = 1
 CONFIG = "config.json"
 GOLDEN = "golden.npz"
+WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
 CARD = "README.md"
 ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
@@ -122,6 +124,7 @@ class BundleConfig:
     parameters: int
     graphs: dict[str, GraphSpec]
     golden: FileSpec
+    weights: FileSpec
     training: dict[str, Any]
 
     def to_json(self) -> str:
@@ -193,7 +196,7 @@ class Bundle:
 
     def files(self) -> list[FileSpec]:
         """Every file whose hash the config states."""
-        return [*(self.config.graphs[role] for role in ROLES), self.config.golden]
+        return [*(self.config.graphs[role] for role in ROLES), self.config.golden, self.config.weights]
 
     def evaluation(self) -> dict[str, Any] | None:
         """The measured figures, where ``evaluate --save`` has left some."""

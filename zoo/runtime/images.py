@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
@@ -30,10 +30,9 @@ MAX_PIXELS = 64_000_000
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_GREY_MODES = frozenset(("1", "L", "LA", "La"))
-_COLOUR_MODES = frozenset(("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"))
+_GREY_MODES = frozenset(("1", "L", "LA"))
+_COLOUR_MODES = frozenset(("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"))
 _TOO_LARGE = f"has more than {MAX_PIXELS // 10**6} megapixels: make it smaller first"
-_TIFF_BITS_PER_SAMPLE = 258
 
 
 class ImageError(PvaeZooError):
@@ -63,15 +62,11 @@ class ImageSource:
         Raises:
             ImageError: if it cannot be read or is longer than ``max_bytes``.
         """
+        if self.archive is None and not os.path.isfile(self.path):  # opening a FIFO would wait for ever
+            raise ImageError("is no longer there, or is a link to a missing file: fetch it again")
         try:
-            if self.archive is not None and self.member is not None:
-                with self.archive.open(self.member) as entry:
-                    data = entry.read(max_bytes + 1)
-            else:
-                if not os.path.isfile(self.path):  # opening a FIFO would wait for ever
-                    raise ImageError("is no longer there, or is a link to a missing file: fetch it again")
-                with self.path.open("rb") as file:
-                    data = file.read(max_bytes + 1)
+            with self.archive.open(self.member) if self.archive and self.member else self.path.open("rb") as file:
+                data = file.read(max_bytes + 1)
         # A damaged, encrypted or oddly compressed member raises any of these.
         except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
             raise ImageError(f"cannot be read ({_reason(error)}): fetch or unpack it again") from error
@@ -97,8 +92,7 @@ def _find(path: str) -> list[ImageSource]:
     if os.path.isdir(path):
         sources = [ImageSource(_shown(file), file) for file in _walk(Path(path), set())]
     elif os.path.isfile(path):
-        is_zip = path.lower().endswith(".zip")
-        sources = _zip_members(Path(path)) if is_zip else [ImageSource(_shown(path), Path(path))]
+        sources = _zip_members(path) if path.lower().endswith(".zip") else [ImageSource(_shown(path), Path(path))]
     elif os.path.lexists(path):
         raise PvaeZooError(f"{_shown(path)} is a broken link, a pipe or a device: give an image, a folder or a zip")
     else:
@@ -127,7 +121,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
             yield path
 
 
-def _zip_members(path: Path) -> list[ImageSource]:
+def _zip_members(path: str) -> list[ImageSource]:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
@@ -137,20 +131,19 @@ def _zip_members(path: Path) -> list[ImageSource]:
         name = PurePosixPath(member.filename)
         hidden = "__MACOSX" in name.parts or any(part.startswith(".") for part in name.parts)
         if name.suffix.lower() in SUFFIXES and not hidden and not member.is_dir():
-            found.append((name.parts, ImageSource(_shown(f"{path}/{name}"), path, archive, member)))
+            found.append((name.parts, ImageSource(_shown(f"{path}/{name}"), Path(path), archive, member)))
     return [source for _, source in sorted(found, key=lambda item: item[0])]
 
 
 def _glob(pattern: str) -> list[Path]:
     """Files and folders that match; the part of the path that exists is literal, brackets in it too."""
-    parts = list(Path(pattern).parts)
-    literal = 0
-    while literal < len(parts) and os.path.lexists(Path(*parts[: literal + 1])):
-        literal += 1
-    base, wild = Path(*parts[:literal]), parts[literal:]
+    base = Path(pattern)
+    while not os.path.lexists(base) and base != base.parent:
+        base = base.parent
+    wild = Path(pattern).parts[len(base.parts) :]
     if not any(character in part for part in wild for character in "*?["):
         raise PvaeZooError(f"no file or folder {_shown(pattern)}: give images, folders, zips or a quoted '*.png'")
-    if wild == ["**"]:
+    if wild == ("**",):
         return [base]
     try:
         # pathlib's ** does not follow links to folders, so loops end.
@@ -170,7 +163,7 @@ def read_image(
     """One image as a model takes it.
 
     EXIF orientation is applied, an opaque alpha channel is dropped and grey becomes RGB for a model of colour images;
-    nothing else changes unless asked for. Pillow's settings are changed for a moment, so read from one thread at a time.
+    nothing else changes unless asked for. Pillow's settings change for a moment, so read from one thread at a time.
 
     Args:
         source: from `find_images`.
@@ -188,12 +181,10 @@ def read_image(
     """
     if image.channels not in (1, 3):
         raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3: use its Python API")
-    if binarize is not None and (image.levels != 2 or not 1 <= binarize <= 255):
-        raise PvaeZooError(
-            f"--binarize {binarize}: the model takes {image.levels} levels; only black and white needs a threshold"
-            if image.levels != 2
-            else f"--binarize {binarize}: give a threshold from 1 to 255"
-        )
+    if binarize is not None and image.levels != 2:
+        raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
+    if binarize is not None and not 1 <= binarize <= 255:
+        raise PvaeZooError(f"--binarize {binarize} is no threshold: give one from 1 to 255")
     picture = _with_channels(_decode(source.read(MAX_BYTES)), image.channels, convert)
     values = np.asarray(_with_size(picture, image, resize, binarize), np.uint8)  # (H, W) or (H, W, 3)
     values = values[np.newaxis] if values.ndim == 2 else values.transpose(2, 0, 1)
@@ -229,8 +220,8 @@ def _decode(data: bytes) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(_TOO_LARGE) from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(f"is damaged or no {', '.join(_FORMATS[:-1])} or PPM image: convert or fetch it") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"is damaged or no {', '.join(_FORMATS[:-1])} or PPM image: convert it first") from error
     except Exception as error:  # Pillow's decoders raise whatever the damage leads to
         raise ImageError(f"is damaged or cut short ({_reason(error)}): fetch it again") from error
 
@@ -242,27 +233,25 @@ def _check_header(picture: Image.Image, data: bytes) -> None:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1:
         raise ImageError(f"holds {frames} frames (an animation or pages): save the one you mean as a file of its own")
-    bits = _bits_per_value(picture, data)
-    if bits > 8:
-        raise ImageError(f"has {bits} bits a value, the model takes 8: save it with 8 bits")
+    if _has_deep_values(picture, data):
+        raise ImageError("has more than 8 bits a value: save it with 8 bits")
     if picture.mode not in _GREY_MODES | _COLOUR_MODES:
         raise ImageError(f"has the colour mode {picture.mode}: save it as grey or RGB")
 
 
-def _bits_per_value(picture: Image.Image, data: bytes) -> int:
+def _has_deep_values(picture: Image.Image, data: bytes) -> bool:
     """Pillow clips 16-bit grey to 255 and cuts 16-bit colour to its high bytes, under the mode of 8-bit colour."""
-    if picture.mode.startswith("I;16"):
-        return 16
-    if picture.mode in ("I", "F"):
-        return 16 if picture.format in ("PNG", "PPM") and picture.mode == "I" else 32
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return True
     if picture.format == "PNG":
-        return data[24]  # the signature, the length and name of IHDR, width, height, then the bit depth
+        return data[24] > 8  # the signature, the length and name of IHDR, width, height, then the bit depth
     if picture.format == "TIFF":
-        return int(max(picture.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,))))  # type: ignore[attr-defined]
+        depths = picture.tag_v2.get(258, (1,))  # type: ignore[attr-defined]  # BitsPerSample
+        return bool(max(depths) > 8)
     if picture.format == "PPM":
         arguments = picture.tile[0][3]  # type: ignore[attr-defined]
-        return 16 if isinstance(arguments, tuple) and isinstance(arguments[-1], int) and arguments[-1] > 255 else 8
-    return 8
+        return isinstance(arguments, tuple) and bool(arguments[-1] > 255)  # the largest value, where it is not 255
+    return False
 
 
 def _without_alpha(picture: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from pvae_zoo.atomic import atomic_write, write_error
 from pvae_zoo.errors import PvaeZooError
@@ -155,10 +155,10 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     try:
         with Image.open(path, formats=["PNG"]) as picture:
             notes = {str(key): str(value) for key, value in picture.info.items()}
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PvaeZooError(f"{os.fspath(path)} is no PNG: give a .png that pvae-zoo made") from error
-    except OSError as error:
-        raise PvaeZooError(f"cannot read {os.fspath(path)}: {error.strerror or error}") from error
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise PvaeZooError(f"cannot read {os.fspath(path)}: {getattr(error, 'strerror', None) or error}") from error
     return {key.removeprefix(_PREFIX): value for key, value in notes.items() if key.startswith(_PREFIX)}
 
 

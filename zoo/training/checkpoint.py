@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from pvae_zoo.atomic import atomic_path
+from pvae_zoo.atomic import atomic_write
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.training.recipe import Recipe, parse_recipe
 
@@ -35,6 +35,8 @@ class Progress:
         seconds: time spent training, over all starts.
         best_step: step of the best validation, -1 before the first.
         best_elbo: its mean validation ELBO, in nats an image.
+        initialised_from: what the weights were taken from at the start, "" for random ones.
+        hardware: what it was trained on.
     """
 
     step: int = 0
@@ -42,8 +44,10 @@ class Progress:
     seconds: float = 0.0
     best_step: int = -1
     best_elbo: float = float("-inf")
+    initialised_from: str = ""
+    hardware: str = ""
 
-    def advanced(self, **changes: float) -> Progress:
+    def advanced(self, **changes: float | str) -> Progress:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
@@ -64,8 +68,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "recipe": json.dumps(checkpoint.recipe.as_dict()),
         "progress": json.dumps(asdict(checkpoint.progress)),
     }
-    with atomic_path(path) as temporary:
-        save_file({k: v.contiguous() for k, v in checkpoint.tensors.items()}, temporary, metadata)
+    # Not save_file: it reports a full disk as an error of its own, without the number that tells the remedy.
+    atomic_write(path, save({k: v.contiguous() for k, v in checkpoint.tensors.items()}, metadata))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -82,7 +86,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         recipe = parse_recipe(json.loads(metadata["recipe"]), f"checkpoint {path}")
         return Checkpoint(recipe, Progress(**json.loads(metadata["progress"])), tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise PvaeZooError(f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again") from error
 
 

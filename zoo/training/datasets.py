@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import gzip
 import struct
-import zipfile
 import zlib
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import ImageError, find_images, read_image
+from pvae_zoo.runtime.images import ImageError, ImageSource, find_images, read_image
 
 Images = NDArray[np.uint8]
 Split = Literal["train", "valid", "test"]
@@ -91,8 +90,10 @@ def _load_amat(root: Path, split: Split, image: ImageShape) -> Images | None:
     path = _first_existing([root / f"binarized_mnist_{split}.amat{end}" for end in ("", ".gz")])
     if path is None:
         return None
-    values = np.frombuffer(_read(path), np.uint8)
-    values = values[(values == ord("0")) | (values == ord("1"))] - ord("0")
+    text = np.frombuffer(_read(path), np.uint8)
+    if not np.isin(text, np.frombuffer(b"01 \t\r\n", np.uint8)).all():
+        raise PvaeZooError(f"{path} has other values than 0 and 1: fetch the binarised set")
+    values = text[text >= ord("0")] - ord("0")
     if values.size == 0 or values.size % image.dimensions:
         raise PvaeZooError(f"{path} is cut short or has rows of another length than {image.dimensions}")
     return values.reshape(-1, *image.chw)
@@ -109,7 +110,7 @@ def _load_idx(root: Path, split: Split, image: ImageShape) -> Images | None:
     count, height, width = struct.unpack(">III", data[4:16])
     if len(data) != 16 + count * height * width:
         raise PvaeZooError(f"{path} is cut short: {len(data)} bytes for {count} images of {height}x{width}")
-    images = np.frombuffer(data, np.uint8, offset=16).reshape(count, 1, height, width)
+    images = np.frombuffer(data, np.uint8, offset=16).reshape(count, 1, height, width).copy()  # a buffer is read-only
     if split == "test":
         return images
     keep = max(0, count - _IDX_VALID) if count > _IDX_VALID else count - count // 6
@@ -118,19 +119,22 @@ def _load_idx(root: Path, split: Split, image: ImageShape) -> Images | None:
 
 def _load_pictures(root: Path, split: Split, image: ImageShape) -> Images | None:
     """Image files in a folder or a zip; the whole set must be readable, a bad file is named."""
-    candidates: list[tuple[str, Callable[[str], bool]]] = []
-    if (root / split).is_dir():
-        candidates.append((str(root / split), lambda name: True))
+    folders = [root / split] if (root / split).is_dir() else []
     archives = [root] if root.suffix == ".zip" else [root / f"{split}.zip", *sorted(root.glob("*.zip"))]
-    for archive in archives:
-        if archive.is_file() and zipfile.is_zipfile(archive):
-            own = archive.stem == split
-            candidates.append((str(archive), lambda name, own=own: own or f"{split}/" in name))  # type: ignore[misc]
-    for place, belongs in candidates:
-        sources = [source for source in find_images([place]) if belongs(source.name)]
+    for place in (*folders, *(archive for archive in archives if archive.is_file())):
+        sources = find_images([place])
+        if place not in folders and place.stem != split:
+            inside = len(place.parts)
+            sources = [source for source in sources if split in PurePath(source.name).parts[inside:-1]]
         if sources:
-            try:
-                return np.stack([read_image(source, image) for source in sources])
-            except ImageError as error:
-                raise PvaeZooError(f"{place}: {error}") from error
+            return np.stack([_picture(source, image) for source in sources])
     return None
+
+
+def _picture(source: ImageSource, image: ImageShape) -> Images:
+    # Read in grey for a binary model: `_with_levels` says for all formats alike what it takes.
+    shape = replace(image, levels=256) if image.levels == 2 else image
+    try:
+        return read_image(source, shape)
+    except ImageError as error:
+        raise PvaeZooError(f"{source.name} {error}") from error

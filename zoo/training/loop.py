@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pvae_zoo.atomic import atomic_write, write_error
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import Architecture
 from pvae_zoo.models.pixelvae import Elbo, PixelVAE
@@ -132,7 +133,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.config.weight_decay), lr=self.config.learning_rate, fused=fused
         )
-        self.progress = Progress()
+        self.progress = Progress(hardware=_hardware(self.device))
         network: nn.Module = self.model
         if world.size > 1:
             network = DistributedDataParallel(network)
@@ -140,9 +141,33 @@ class Trainer:
         # bf16 pays on matrix units and in bandwidth; float32 keeps tiny models and tests exact.
         self.bf16 = self.device.type == "cuda" or bool(torch.backends.mkldnn.is_available() and _has_bf16_units())
 
+    def initialise(self, path: Path) -> None:
+        """Start from the averaged weights of another model's checkpoint, wherever names and shapes agree.
+
+        Raises:
+            PvaeZooError: if nothing agrees.
+        """
+        checkpoint = load_checkpoint(path)
+        own = self.model.state_dict()
+        taken = {k: v for k, v in checkpoint.section("ema").items() if k in own and own[k].shape == v.shape}
+        if not taken:
+            raise PvaeZooError(f"--init {path}: no weight of that model fits this recipe")
+        self.model.load_state_dict(own | taken)
+        self.ema = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        recipe, step = checkpoint.recipe.name, checkpoint.progress.step
+        source = f"{recipe} at step {step} ({len(taken)} of {len(own)} tensors)"
+        self.progress = self.progress.advanced(initialised_from=source)
+
     def resume(self) -> None:
-        """Take up the run where its last checkpoint stands."""
+        """Take up the run where its last checkpoint stands.
+
+        Raises:
+            PvaeZooError: if there is none, or one of another model.
+        """
         checkpoint = load_checkpoint(self.out / LATEST)
+        found = {name: value.shape for name, value in checkpoint.section("model").items()}
+        if found != {name: value.shape for name, value in self.model.state_dict().items()}:
+            raise PvaeZooError(f"{self.out / LATEST} holds another model than the recipe's: choose another --out")
         self.model.load_state_dict(checkpoint.section("model"))
         self.ema = {name: value.to(self.device) for name, value in checkpoint.section("ema").items()}
         restore_optimizer(self.optimizer, checkpoint.section("optimizer"))
@@ -265,9 +290,13 @@ class Trainer:
     def _send(self, report: Report) -> None:
         if self.world.rank:
             return
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            row = {"seconds": round(self.progress.seconds, 1), **vars(report)}
-            file.write(json.dumps(row) + "\n")
+        path, row = self.out / "metrics.jsonl", {"seconds": round(self.progress.seconds, 1), **vars(report)}
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise write_error(path, error) from error
         self.report(report)
 
     def _trim_metrics(self) -> None:
@@ -277,7 +306,7 @@ class Trainer:
             return
         rows = [line for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
         kept = [line for line in rows if json.loads(line)["step"] <= self.progress.step]
-        path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        atomic_write(path, "".join(f"{line}\n" for line in kept).encode())
 
 
 class _Meter:
@@ -327,6 +356,13 @@ def _stop_requested() -> Iterator[Callable[[], bool]]:
     finally:
         for name, previous in handlers.items():
             signal.signal(name, previous)
+
+
+def _hardware(device: torch.device) -> str:
+    """What computes, for the card."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} CPU threads"
 
 
 def _has_bf16_units() -> bool:

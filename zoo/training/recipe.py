@@ -49,6 +49,8 @@ class TrainingConfig:
         for name in ("batch_size", "steps", "learning_rate", "clip_norm", "validate_every"):
             if getattr(self, name) <= 0:
                 raise ArchitectureError(f"training.{name}={getattr(self, name)} must be positive")
+        if not 0 <= self.ema_decay < 1:
+            raise ArchitectureError(f"training.ema_decay={self.ema_decay} must be at least 0 and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +84,16 @@ def parse_recipe(data: dict[str, Any], where: str) -> Recipe:
         PvaeZooError: for an unknown, missing or impossible key; the message names it and ``where`` it stands.
     """
     try:
-        return dacite.from_dict(Recipe, data, dacite.Config(strict=True, cast=[tuple]))
+        return dacite.from_dict(Recipe, _with_tuples(data), dacite.Config(strict=True))
     except (dacite.DaciteError, ArchitectureError, TypeError) as error:
         raise PvaeZooError(f"{where}: {error}") from error
+
+
+def _with_tuples(value: Any) -> Any:
+    """The arrays of TOML and JSON as tuples, at any depth."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def recipe_names() -> list[str]:
@@ -101,14 +110,14 @@ def load_recipe(name_or_path: str) -> Recipe:
     """
     path = Path(name_or_path)
     if name_or_path in recipe_names():
-        text = (resources.files("pvae_zoo.training") / "recipes" / f"{name_or_path}.toml").read_text("utf-8")
+        content = (resources.files("pvae_zoo.training") / "recipes" / f"{name_or_path}.toml").read_bytes()
     elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text("utf-8")
+        content = path.read_bytes()
     else:
         near = difflib.get_close_matches(name_or_path, recipe_names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known recipes: {', '.join(recipe_names())}"
         raise PvaeZooError(f"no recipe {name_or_path!r}: {hint} (or give the path of a .toml file)")
     try:
-        return parse_recipe(tomllib.loads(text), f"recipe {name_or_path}")
-    except tomllib.TOMLDecodeError as error:
+        return parse_recipe(tomllib.loads(content.decode()), f"recipe {name_or_path}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PvaeZooError(f"recipe {name_or_path} is not valid TOML: {error}") from error

@@ -1,0 +1,96 @@
+"""The wavefront sampler against the naive one, raster order, and the machine's own arithmetic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import pvae_zoo
+from pvae_zoo.bundle import WEIGHTS, Bundle
+from pvae_zoo.export.bundle import model_of
+from pvae_zoo.export.golden import naive_sample
+from pvae_zoo.registry import open_bundle
+from pvae_zoo.runtime import noise
+from pvae_zoo.runtime.sessions import open_session
+from pvae_zoo.training.checkpoint import load_checkpoint
+
+Row = tuple[str, str, str]
+
+
+def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
+    """The median of ``repeats`` wall times in seconds, after one warm-up, and the last result."""
+    result = work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = work()
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2], result
+
+
+def matmul_rate(size: int = 1024) -> float:
+    """GFLOP/s of one large onnxruntime MatMul on one thread."""
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.standard_normal((size, size), np.float32), "w")
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", size])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", size])
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "matmul", [x], [y], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    session = open_session(model.SerializeToString(), "cpu")
+    feed = {"x": rng.standard_normal((size, size), np.float32)}
+    seconds, _ = timed(lambda: session.run(None, feed), repeats=9)
+    return 2 * size**3 / seconds / 1e9
+
+
+def rows(model: str, *, quick: bool) -> Iterator[Row]:
+    bundle = open_bundle(model)
+    one = pvae_zoo.load(model, device="cpu", threads=1)
+    two = pvae_zoo.load(model, device="cpu", threads=2)
+    n = 2 if quick else 16
+    wavefront, images = timed(lambda: one.sample(n))
+    yield f"wavefront, n = {n}, 1 thread", f"{wavefront:.3f} s", ""
+
+    naive_seconds, naive_images = _naive(bundle, n)
+    same = float(np.mean(naive_images == images))
+    yield f"naive PyTorch (a full pass for every pixel), n = {n}, 1 thread", f"{naive_seconds:.1f} s", ""
+    yield "wavefront is faster than naive by", f"{naive_seconds / wavefront:.0f} x", "300 x"
+    yield "pixels equal, naive and wavefront", f"{same:.2%}", "99.9 %"
+
+    single, drawn = timed(lambda: one.sample(1), repeats=9)
+    raster, by_raster = timed(lambda: one.sample(1, order="raster"))
+    yield "wavefront is faster than raster order, same graph, n = 1", f"{raster / single:.1f} x", "3 x"
+    yield "pixels equal, raster and wavefront", f"{np.mean(drawn == by_raster):.2%}", "100 %"
+
+    macs = bundle.config.macs_per_pixel * bundle.config.image.height * bundle.config.image.width
+    peak = matmul_rate()
+    yield "a large MatMul, 1 thread", f"{peak:.0f} GFLOP/s", ""
+    for count in (1, 4, 16, 64):
+        seconds, _ = timed(lambda count=count: one.sample(count))  # type: ignore[misc]
+        rate = 2 * macs * count / seconds / 1e9
+        wanted = "40 %" if count == 64 else ""
+        yield f"arithmetic of sampling, n = {count}, 1 thread", f"{rate:.0f} GFLOP/s, {rate / peak:.0%} of it", wanted
+
+    count = 16 if quick else 128
+    alone, _ = timed(lambda: one.sample(count))
+    together, _ = timed(lambda: two.sample(count))
+    yield f"two workers on two cores, n = {count}", f"{alone / together:.2f} x one", "1.7 x"
+
+
+def _naive(bundle: Bundle, n: int) -> tuple[float, np.ndarray[Any, Any]]:
+    """PyTorch drawing the images of seed 0 with no cache: seconds and images."""
+    model = model_of(load_checkpoint(bundle.folder / WEIGHTS))
+    image, shape = bundle.config.image, bundle.config.latents[0].shape
+    z1 = noise.normals(0, range(n), 1, int(np.prod(shape))).reshape(n, *shape)
+    u = noise.uniforms(0, range(n), noise.PIXELS, image.dimensions).reshape(n, *image.chw)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    drawn = naive_sample(model, torch.from_numpy(z1), u)
+    seconds = time.perf_counter() - start
+    torch.set_num_threads(threads)
+    return seconds, drawn.numpy()

@@ -1,0 +1,35 @@
+"""Teacher-forced scoring over onnxruntime against the same network in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from sampling import Row, timed
+
+import pvae_zoo
+from pvae_zoo.bundle import WEIGHTS
+from pvae_zoo.export.bundle import model_of
+from pvae_zoo.runtime.model import SCORE_BATCH
+from pvae_zoo.training.checkpoint import load_checkpoint
+
+
+def rows(model: str, *, quick: bool) -> Iterator[Row]:
+    runtime = pvae_zoo.load(model, device="cpu", threads=1)
+    network = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
+    images = runtime.sample(64 if quick else 512)
+    noise = [torch.randn(SCORE_BATCH, *shape) for shape in network.architecture.latent_shapes]
+
+    @torch.no_grad()
+    def in_torch() -> None:
+        for start in range(0, len(images), SCORE_BATCH):
+            network(torch.from_numpy(images[start : start + SCORE_BATCH]), noise)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    eager, _ = timed(in_torch)
+    torch.set_num_threads(threads)
+    ours, _ = timed(lambda: runtime.nll(images))
+    yield "nll, 1 thread", f"{len(images) / ours:.0f} images/s", ""
+    yield "PyTorch, eager, float32, 1 thread", f"{len(images) / eager:.0f} images/s", ""
+    yield "nll is faster than PyTorch by", f"{eager / ours:.2f} x", "1 x"

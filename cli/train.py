@@ -1,0 +1,229 @@
+"""``train``, ``evaluate`` and ``export``: for those who make models."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pvae_zoo.cli.options import device_option, json_option, model_argument, seed_option, threads_option
+from pvae_zoo.errors import PvaeZooError
+
+if TYPE_CHECKING:
+    from pvae_zoo.training.loop import Report
+
+
+def _needs_torch(error: ImportError) -> PvaeZooError:
+    return PvaeZooError(f'{error.name} is not installed: run pip install "pvae-zoo[train]"')
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
+@click.option("--max-minutes", type=click.FloatRange(min=0), help="Stop after this time, with a checkpoint.")
+@click.option("--steps", type=click.IntRange(min=1), help="Train that many steps instead of the recipe's.")
+@click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
+@click.option("--init", type=click.Path(path_type=Path), help="Start from the weights of another model's checkpoint.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--compile/--no-compile", "compile_model", help="Fuse the network with torch.compile.")
+def train_command(
+    recipe: str,
+    data: Path,
+    out: Path | None,
+    max_minutes: float | None,
+    steps: int | None,
+    resume: bool,
+    init: Path | None,
+    device: str,
+    compile_model: bool,
+) -> None:
+    """Train a model from RECIPE, a shipped name or a .toml file.
+
+    The run's folder holds checkpoint.safetensors (everything to go on from), best.safetensors (the averaged weights
+    of the best validation), metrics.jsonl and loss.png. A run may be killed at any moment; --resume takes it up where
+    its last checkpoint stands and walks the same path. Several processes train together under torchrun.
+
+    \b
+    Example:
+        pvae-zoo train mnist --data data/binarized_mnist --out runs/mnist --max-minutes 60
+        pvae-zoo train mnist --data data/binarized_mnist --out runs/mnist --resume
+        torchrun --nproc-per-node 2 -m pvae_zoo train mnist --data data/binarized_mnist
+    """
+    from pvae_zoo.training.recipe import load_recipe
+
+    try:
+        from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
+        from pvae_zoo.training.datasets import load_split
+        from pvae_zoo.training.distributed import joined_world
+        from pvae_zoo.training.loop import Trainer
+        from pvae_zoo.training.plots import plot_run
+    except ImportError as error:
+        raise _needs_torch(error) from error
+
+    if resume and init is not None:
+        raise click.UsageError("--init starts a run and --resume goes on with one: give one of them")
+    wanted = load_recipe(recipe)
+    out = out or Path("runs") / wanted.name
+    if resume:
+        wanted = load_checkpoint(out / LATEST).recipe  # a run keeps its recipe, whatever became of the file
+    elif (out / LATEST).exists():
+        raise PvaeZooError(f"{out} already holds a run: add --resume to go on, or choose another --out")
+    if steps is not None:
+        wanted = replace(wanted, training=replace(wanted.training, steps=steps))
+    images = load_split(data, "train", wanted.model.image, binarize=wanted.binarize)
+    valid = load_split(data, "valid", wanted.model.image, binarize=wanted.binarize)
+    _make_folder(out)
+    with joined_world() as world:
+        trainer = Trainer(wanted, out, world=world, device=device, compile_model=compile_model, report=_print_report)
+        if resume:
+            trainer.resume()
+        elif init is not None:
+            trainer.initialise(init)
+        finished = trainer.train(images, valid, max_minutes=math.inf if max_minutes is None else max_minutes)
+        if world.rank:
+            return
+        plot_run(out)
+    progress = trainer.progress
+    click.echo(f"{'finished' if finished else 'stopped'} at step {progress.step} of {wanted.training.steps}")
+    if progress.best_step >= 0:
+        click.echo(f"best validation ELBO {progress.best_elbo:.3f} nats at step {progress.best_step}: {out / BEST}")
+    if not finished:
+        click.echo(f"go on with: pvae-zoo train {recipe} --data {data} --out {out} --resume")
+
+
+def _make_folder(folder: Path) -> None:
+    from pvae_zoo.atomic import write_error
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _print_report(report: Report) -> None:
+    """One line on stderr; on a terminal, training lines overwrite each other."""
+    kl = " + ".join(f"{value:.2f}" for value in report.kl)
+    line = f"step {report.step}/{report.steps}  elbo {report.elbo:.2f}  recon {report.reconstruction:.2f}  kl {kl}"
+    if report.kind == "valid":
+        click.echo(f"\r\033[K{line}  (validation)" if sys.stderr.isatty() else f"{line}  (validation)", err=True)
+        return
+    minutes, seconds = divmod(round(report.seconds_left), 60)
+    line += f"  {report.images_per_second:.0f} images/s  {minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
+    click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
+
+
+@click.command("evaluate")
+@model_argument
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
+@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws of z an image (K).")
+@click.option("--images", "limit", type=click.IntRange(min=1), help="Score a random subset of that many.")
+@click.option("--save", is_flag=True, help="Add the result to the bundle's evaluation.json.")
+@click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Write the model card to this file.")
+@seed_option
+@device_option
+@threads_option
+@json_option
+def evaluate_command(
+    model: str,
+    data: Path,
+    split: str,
+    samples: int,
+    limit: int | None,
+    save: bool,
+    card: Path | None,
+    seed: int,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure MODEL, a name of the zoo or a bundle, on a data set: ELBO, KL and importance-weighted bound.
+
+    The card's figures are written by this command and by nothing else.
+
+    \b
+    Example:
+        pvae-zoo evaluate mnist --data data/binarized_mnist
+        pvae-zoo evaluate zoo/bundles/mnist --data data/binarized_mnist --samples 1000 --images 500 \\
+            --save --card model_cards/mnist.md
+    """
+    import pvae_zoo
+    from pvae_zoo.atomic import atomic_write
+    from pvae_zoo.card import render_card
+    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.evaluation import evaluate, save_evaluation
+    from pvae_zoo.training.datasets import load_split
+
+    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
+    images = load_split(data, split, runtime.image)  # type: ignore[arg-type]
+    command = f"pvae-zoo evaluate {runtime.name} --data {data.name} --split {split} --samples {samples} --seed {seed}"
+    command += f" --images {limit}" if limit else ""
+    with progress_bar("images") as progress:
+        result = evaluate(
+            runtime, images, split=split, samples=samples, limit=limit, seed=seed, command=command, progress=progress
+        )  # fmt: skip
+    if save:
+        save_evaluation(runtime.bundle, result)
+    if card is not None:
+        atomic_write(card, render_card(runtime.bundle).encode())
+    if as_json:
+        click.echo(json.dumps(asdict(result)))
+        return
+    kl = " + ".join(f"{value:.2f}" for value in result.kl_nats)
+    click.echo(f"{runtime.name}, {result.images} of {result.of} {split} images, {result.provider}")
+    click.echo(f"  -ELBO            {result.nll_nats:.2f} +- {result.standard_error_nats:.2f} nats")
+    click.echo(f"                   {result.bits_per_dim:.4f} bits per dimension")
+    click.echo(f"  reconstruction   {result.reconstruction_nats:.2f} nats")
+    click.echo(f"  KL               {kl} nats")
+    if result.iwae_nll_nats is not None:
+        click.echo(f"  IWAE, K = {result.samples:<6} {result.iwae_nll_nats:.2f} nats")
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data set to prove parity on, 1,000 test images of it.")
+@json_option
+def export_command(run: Path, out: Path, data: Path | None, as_json: bool) -> None:
+    """Export RUN, a training run's folder or a checkpoint file, as a bundle of ONNX graphs.
+
+    The averaged weights of the best validation are taken. The bundle is then compared with PyTorch: every output must
+    agree within 1e-4, every image's ELBO within 1e-4 bits per dimension.
+
+    \b
+    Example:
+        pvae-zoo export runs/mnist --out bundles/mnist --data data/binarized_mnist
+    """
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        from pvae_zoo.export.bundle import write_bundle
+        from pvae_zoo.export.parity import check_parity
+        from pvae_zoo.training.checkpoint import BEST, load_checkpoint
+    except ImportError as error:
+        raise _needs_torch(error) from error
+    from pvae_zoo.atomic import atomic_write
+    from pvae_zoo.bundle import CARD, Bundle
+    from pvae_zoo.card import render_card
+
+    checkpoint = run / BEST if run.is_dir() else run
+    config = write_bundle(load_checkpoint(checkpoint), out)
+    bundle = Bundle(out)
+    atomic_write(out / CARD, render_card(bundle).encode())
+    parity = check_parity(bundle, checkpoint, data)
+    size = sum(spec.size for spec in bundle.files())
+    if as_json:
+        click.echo(json.dumps({"bundle": str(out), "name": config.name, "bytes": size, **asdict(parity), "ok": parity.ok}))
+    else:
+        click.echo(f"{out}: {config.name}, {len(config.graphs)} graphs, {size / 2**20:.1f} MiB")
+        for name, difference in parity.largest_difference.items():
+            click.echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
+        click.echo(f"  ELBO differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim ({parity.images} images)")
+    if not parity.ok:
+        raise PvaeZooError(f"{out} does not agree with PyTorch within 1e-4: do not publish it")

@@ -1,0 +1,106 @@
+"""The proof that a bundle computes what PyTorch computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pvae_zoo.bundle import GOLDEN, Bundle
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.export.bundle import model_of
+from pvae_zoo.models.likelihood import pixel_log_prob
+from pvae_zoo.models.pixelvae import PixelVAE
+from pvae_zoo.runtime import noise
+from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
+from pvae_zoo.runtime.scoring import bits_per_dim
+from pvae_zoo.training.checkpoint import load_checkpoint
+from pvae_zoo.training.datasets import load_split
+
+TOLERANCE = 1e-4
+IMAGES = 1000
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far onnxruntime and PyTorch are apart on the same inputs.
+
+    Attributes:
+        largest_difference: largest absolute difference of each output.
+        elbo_bits_per_dim_difference: largest absolute difference of an image's bound.
+        images: how many were compared.
+    """
+
+    largest_difference: dict[str, float]
+    elbo_bits_per_dim_difference: float
+    images: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every output agrees within 1e-4, and every bound within 1e-4 bits per dimension."""
+        return max(*self.largest_difference.values(), self.elbo_bits_per_dim_difference) <= TOLERANCE
+
+
+def check_parity(bundle: Bundle, checkpoint: Path, data: Path | None = None) -> Parity:
+    """Compare a bundle with the checkpoint that it was exported from.
+
+    Args:
+        bundle: the exported graphs.
+        checkpoint: a ``.safetensors`` checkpoint.
+        data: a data set, of whose test split up to 1,000 images spread over the whole are compared; without it the
+            bundle's golden images.
+
+    Raises:
+        PvaeZooError: if the checkpoint is another model's, or something cannot be read.
+    """
+    stored = load_checkpoint(checkpoint)
+    if stored.recipe.model.image != bundle.config.image:
+        raise PvaeZooError(f"{checkpoint} is a checkpoint of other images than the bundle {bundle.name}'s")
+    model = model_of(stored)
+    images = _images(bundle, model, data)
+    runtime = RuntimeModel(bundle, "cpu")
+    scores = runtime.nll(images)
+    expected = _torch_outputs(model, images)
+    q = runtime.encode(images)
+    actual: dict[str, NDArray[Any]] = {"log_prob": scores.log_prob}
+    for number, level in enumerate(q, start=1):
+        actual |= {f"z{number}_mean": level.mean, f"z{number}_log_std": level.log_std}
+    difference = {name: float(np.abs(actual[name] - expected[name]).max()) for name in actual}
+    nll = bits_per_dim(expected["nll_nats"], bundle.config.image)
+    return Parity(difference, float(np.abs(scores.bits_per_dim - nll).max()), len(images))
+
+
+
+def _images(bundle: Bundle, model: PixelVAE, data: Path | None) -> NDArray[np.uint8]:
+    if data is None:
+        with np.load(bundle.folder / GOLDEN, allow_pickle=False) as golden:
+            images: NDArray[np.uint8] = golden["image"]
+            return images
+    split = load_split(data, "test", model.architecture.image)
+    return split[:: max(1, len(split) // IMAGES)][:IMAGES]  # the official test file is sorted by class
+
+
+@torch.no_grad()
+def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """What PyTorch makes of the images, with the runtime's noise for image 0, 1, ..."""
+    collected: dict[str, list[NDArray[Any]]] = {}
+    shape = model.architecture.latent_shapes[0]
+    for start in range(0, len(images), _BATCH):
+        x = torch.from_numpy(images[start : start + _BATCH])
+        indices = range(start, start + len(x))
+        eps = noise.normals(0, indices, noise.POSTERIOR + 1, int(np.prod(shape))).reshape(len(x), *shape)
+        q = model.posteriors(x)
+        z1 = q[0].rsample(torch.from_numpy(eps))
+        log_prob = pixel_log_prob(model.decoder(x, z1), x, model.architecture.image)
+        kl = torch.stack([a.kl(p) for a, p in zip(q, model.prior_of([z1]), strict=True)]).sum(0)
+        batch = {"log_prob": log_prob, "nll_nats": kl.double() - log_prob.double().flatten(1).sum(1)}
+        for number, level in enumerate(q, start=1):
+            batch |= {f"z{number}_mean": level.mean, f"z{number}_log_std": level.log_std}
+        for name, value in batch.items():
+            collected.setdefault(name, []).append(value.numpy())
+    return {name: np.concatenate(parts) for name, parts in collected.items()}

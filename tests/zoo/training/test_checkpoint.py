@@ -1,0 +1,115 @@
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.training.checkpoint import (
+    Checkpoint,
+    Progress,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+
+
+@pytest.fixture
+def checkpoint(make_recipe):
+    tensors = {"model.a.weight": torch.randn(3, 4), "ema.a.weight": torch.randn(3, 4), "optimizer.0.step": torch.tensor(7.0)}
+    return Checkpoint(make_recipe(), Progress(step=7, images=28, seconds=1.5), tensors)
+
+
+@pytest.fixture
+def saved(checkpoint, tmp_path):
+    save_checkpoint(tmp_path / "checkpoint.safetensors", checkpoint)
+    return tmp_path / "checkpoint.safetensors"
+
+
+def test_what_is_saved_is_loaded(checkpoint, saved):
+    loaded = load_checkpoint(saved)
+    assert (loaded.recipe, loaded.progress) == (checkpoint.recipe, checkpoint.progress)
+    assert loaded.tensors.keys() == checkpoint.tensors.keys()
+    assert all(loaded.tensors[name].equal(value) for name, value in checkpoint.tensors.items())
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_section_is_without_its_prefix(checkpoint):
+    assert list(checkpoint.section("ema")) == ["a.weight"]
+    assert checkpoint.section("ema")["a.weight"] is checkpoint.tensors["ema.a.weight"]
+
+
+def test_tensors_may_lie_in_any_memory_order(checkpoint, tmp_path):
+    tensor = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    save_checkpoint(tmp_path / "c", Checkpoint(checkpoint.recipe, checkpoint.progress, {"model.w": tensor}))
+    assert load_checkpoint(tmp_path / "c").tensors["model.w"].equal(tensor)
+
+
+def test_an_optimiser_comes_back_as_it_was():
+    def step(parameter, optimizer):
+        parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+
+    first = torch.nn.Parameter(torch.randn(3, 4))
+    optimizer = torch.optim.AdamW([first])
+    step(first, optimizer)
+    second = torch.nn.Parameter(first.detach().clone())
+    restored = torch.optim.AdamW([second])
+    restore_optimizer(restored, {k.removeprefix("optimizer."): v.clone() for k, v in optimizer_tensors(optimizer).items()})
+    step(first, optimizer)
+    step(second, restored)
+    assert first.equal(second)
+
+
+def test_a_missing_checkpoint_says_what_to_do(tmp_path):
+    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: train first"):
+        load_checkpoint(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("keep", [0, 4, 200, -1])
+def test_a_checkpoint_cut_short_says_what_to_do(saved, keep):
+    saved.write_bytes(saved.read_bytes()[:keep])
+    with pytest.raises(PvaeZooError, match=r"checkpoint\.safetensors is damaged .* remove it and train again"):
+        load_checkpoint(saved)
+
+
+def test_a_file_of_something_else_says_what_to_do(saved):
+    saved.write_bytes(os.urandom(4096))
+    with pytest.raises(PvaeZooError, match="no checkpoint of pvae-zoo"):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"format": "pt"},
+        {"recipe": "{}", "progress": "{}"},
+        {"recipe": "[1]", "progress": "{}"},
+        {"recipe": "not json", "progress": "{}"},
+    ],
+)
+def test_safetensors_of_another_make_say_what_to_do(tmp_path, metadata):
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(3)}, path, metadata)
+    with pytest.raises(PvaeZooError, match=r"foreign\.safetensors"):
+        load_checkpoint(path)
+
+
+def test_progress_of_another_version_says_what_to_do(saved, checkpoint, tmp_path):
+    metadata = {"recipe": json.dumps(checkpoint.recipe.as_dict()), "progress": json.dumps({"epoch": 3})}
+    save_file({"weight": torch.zeros(3)}, saved, metadata)
+    with pytest.raises(PvaeZooError, match="no checkpoint of pvae-zoo"):
+        load_checkpoint(saved)
+
+
+def test_a_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(checkpoint, small_disk):
+    path = small_disk / "checkpoint.safetensors"
+    save_checkpoint(path, checkpoint)
+    large = Checkpoint(checkpoint.recipe, checkpoint.progress, {"model.w": torch.zeros(1 << 20)})
+    with pytest.raises(PvaeZooError, match=r"cannot write .*: the disk is full: free some space"):
+        save_checkpoint(path, large)
+    assert load_checkpoint(path).tensors.keys() == checkpoint.tensors.keys()
+    assert [file.name for file in small_disk.iterdir()] == [path.name]

@@ -1,0 +1,212 @@
+import gzip
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.training.datasets import load_split
+
+BINARY = ImageShape(channels=1, height=3, width=4, levels=2)
+GREY = ImageShape(channels=1, height=3, width=4, levels=256)
+COLOUR = ImageShape(channels=3, height=3, width=4, levels=256)
+SPLITS = ["train", "valid", "test"]
+
+
+def images(count, shape, seed=0):
+    return np.random.default_rng(seed).integers(0, shape.levels, (count, *shape.chw), dtype=np.uint8)
+
+
+def amat(values):
+    return "".join(" ".join(map(str, row)) + "\n" for row in values.reshape(len(values), -1)).encode()
+
+
+def idx(values, magic=2051):
+    return struct.pack(">IIII", magic, len(values), *values.shape[2:]) + values.tobytes()
+
+
+def png(value):
+    file = io.BytesIO()
+    Image.fromarray(value[0] if len(value) == 1 else value.transpose(1, 2, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_binarised_text_files_are_read(tmp_path, end):
+    for seed, split in enumerate(SPLITS):
+        data = amat(images(5, BINARY, seed))
+        write(tmp_path / f"binarized_mnist_{split}.amat{end}", gzip.compress(data) if end else data)
+    for seed, split in enumerate(SPLITS):
+        loaded = load_split(tmp_path, split, BINARY)
+        assert loaded.dtype == np.uint8
+        np.testing.assert_array_equal(loaded, images(5, BINARY, seed))
+
+
+@pytest.mark.parametrize("data", [amat(images(5, BINARY))[:-3], b"", b"0 1 0 1 1\n"])
+def test_text_that_is_cut_short_is_refused(tmp_path, data):
+    write(tmp_path / "binarized_mnist_train.amat", data)
+    with pytest.raises(PvaeZooError, match=r"binarized_mnist_train\.amat is cut short or has rows of another length"):
+        load_split(tmp_path, "train", BINARY)
+
+
+@pytest.mark.parametrize("data", [amat(images(5, GREY)), amat(images(5, BINARY).astype(float)), b"<html>0 1</html>"])
+def test_text_of_other_values_is_refused(tmp_path, data):
+    write(tmp_path / "binarized_mnist_train.amat", data)
+    with pytest.raises(PvaeZooError, match=r"binarized_mnist_train\.amat has other values than 0 and 1"):
+        load_split(tmp_path, "train", BINARY)
+
+
+def broken(data):
+    return data[:20] + bytes(byte ^ 0xFF for byte in data[20:40]) + data[40:]
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], broken, lambda data: b"<html>", lambda data: data[:4]])
+@pytest.mark.parametrize("name", ["binarized_mnist_train.amat.gz", "train-images-idx3-ubyte.gz"])
+def test_a_damaged_gzip_is_refused(tmp_path, damage, name):
+    write(tmp_path / name, damage(gzip.compress(amat(images(50, BINARY)))))
+    with pytest.raises(PvaeZooError, match=rf"cannot read .*{name}.*fetch the file again"):
+        load_split(tmp_path, "train", BINARY)
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_idx_files_are_read_and_valid_is_the_end_of_train(tmp_path, end):
+    train, test = images(12, GREY), images(4, GREY, 1)
+    for name, values in (("train", train), ("t10k", test)):
+        data = idx(values)
+        write(tmp_path / f"{name}-images-idx3-ubyte{end}", gzip.compress(data) if end else data)
+    np.testing.assert_array_equal(load_split(tmp_path, "train", GREY), train[:10])
+    np.testing.assert_array_equal(load_split(tmp_path, "valid", GREY), train[10:])
+    np.testing.assert_array_equal(load_split(tmp_path, "test", GREY), test)
+    assert load_split(tmp_path, "test", GREY).flags.writeable
+
+
+def test_the_last_ten_thousand_of_a_whole_set_are_valid(tmp_path):
+    tiny = ImageShape(channels=1, height=1, width=1, levels=256)
+    train = images(10_500, tiny)
+    write(tmp_path / "train-images-idx3-ubyte", idx(train))
+    np.testing.assert_array_equal(load_split(tmp_path, "train", tiny), train[:500])
+    np.testing.assert_array_equal(load_split(tmp_path, "valid", tiny), train[500:])
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (idx(images(5, GREY))[:-1], r"is cut short: 75 bytes for 5 images of 3x4"),
+        (idx(images(5, GREY)) + b"!", r"77 bytes for 5 images"),
+        (idx(images(5, GREY), magic=2049), r"is no idx file of images \(magic number 2051\)"),
+        (b"", r"is no idx file"),
+    ],
+)
+def test_a_damaged_idx_file_is_refused(tmp_path, data, message):
+    write(tmp_path / "train-images-idx3-ubyte", data)
+    with pytest.raises(PvaeZooError, match=rf"train-images-idx3-ubyte .*{message}|train-images-idx3-ubyte {message}"):
+        load_split(tmp_path, "train", GREY)
+
+
+def fill_idx(folder, values):
+    write(folder / "t10k-images-idx3-ubyte", idx(values))
+
+
+def fill_pictures(folder, values):
+    for number, value in enumerate(values):
+        write(folder / "test" / f"{number:02}.png", png(value))
+
+
+@pytest.mark.parametrize("fill", [fill_idx, fill_pictures])
+def test_grey_images_for_a_binary_model_need_a_threshold(tmp_path, fill):
+    grey = images(5, GREY)
+    fill(tmp_path, grey)
+    with pytest.raises(PvaeZooError, match=r"the test split in .* takes 0\.\.1: set binarize = 'threshold'"):
+        load_split(tmp_path, "test", BINARY)
+    loaded = load_split(tmp_path, "test", BINARY, binarize="threshold")
+    np.testing.assert_array_equal(loaded, grey >= 128)
+
+
+@pytest.mark.parametrize("fill", [fill_idx, fill_pictures])
+def test_black_and_white_images_suit_a_binary_model(tmp_path, fill):
+    fill(tmp_path, 255 * images(5, BINARY))
+    np.testing.assert_array_equal(load_split(tmp_path, "test", BINARY), images(5, BINARY))
+
+
+def test_values_beyond_the_levels_are_refused(tmp_path):
+    fill_idx(tmp_path, images(5, GREY))
+    with pytest.raises(PvaeZooError, match=r"values up to \d+; the model takes 0\.\.15$"):
+        load_split(tmp_path, "test", ImageShape(channels=1, height=3, width=4, levels=16))
+
+
+def test_images_of_another_shape_are_refused(tmp_path):
+    fill_idx(tmp_path, images(5, GREY))
+    with pytest.raises(PvaeZooError, match=r"shape \(1, 3, 4\); the model takes \(1, 4, 3\)"):
+        load_split(tmp_path, "test", ImageShape(channels=1, height=4, width=3, levels=256))
+
+
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_folders_of_pictures_are_read_in_order_at_any_depth(tmp_path, shape):
+    values = images(4, shape)
+    for name, value in zip(["a/0.png", "a/1.png", "b/c/0.png", "d.png"], values, strict=True):
+        write(tmp_path / "train" / name, png(value))
+    write(tmp_path / "test" / "0.png", png(images(1, shape, 1)[0]))
+    np.testing.assert_array_equal(load_split(tmp_path, "train", shape), values)
+    np.testing.assert_array_equal(load_split(tmp_path, "test", shape), images(1, shape, 1))
+
+
+@pytest.mark.parametrize("give_zip", [True, False])
+def test_a_zip_of_split_folders_is_read(tmp_path, give_zip):
+    values = images(3, COLOUR)
+    # Neither the folder that the zip lies in nor the end of another name makes a split.
+    path = tmp_path / "test" / "set.zip"
+    path.parent.mkdir()
+    names = ["set/train/0.png", "set/train/a/1.png", "set/test/0.png"]
+    members = dict(zip(names, map(png, values), strict=True))
+    write_zip(path, members | {"set/pretrain/0.png": png(values[0]), "train/readme.txt": b"hello"})
+    root = path if give_zip else path.parent
+    np.testing.assert_array_equal(load_split(root, "train", COLOUR), values[:2])
+    np.testing.assert_array_equal(load_split(root, "test", COLOUR), values[2:])
+    with pytest.raises(PvaeZooError, match="no valid split"):
+        load_split(root, "valid", COLOUR)
+
+
+def test_zips_named_after_the_splits_are_read(tmp_path):
+    for seed, split in enumerate(SPLITS):
+        write_zip(tmp_path / f"{split}.zip", {"deep/0.png": png(images(1, COLOUR, seed)[0])})
+    for seed, split in enumerate(SPLITS):
+        np.testing.assert_array_equal(load_split(tmp_path, split, COLOUR), images(1, COLOUR, seed))
+
+
+def test_a_bad_picture_is_named(tmp_path):
+    write(tmp_path / "train" / "0.png", png(images(1, COLOUR)[0]))
+    write(tmp_path / "train" / "1.png", png(images(1, COLOUR)[0])[:-20])
+    with pytest.raises(PvaeZooError, match=r"train/1\.png is damaged"):
+        load_split(tmp_path, "train", COLOUR)
+    write(tmp_path / "train" / "1.png", png(np.zeros((3, 4, 4), np.uint8)))
+    with pytest.raises(PvaeZooError, match=r"train/1\.png is 4x4, the model takes 4x3"):
+        load_split(tmp_path, "train", COLOUR)
+
+
+def test_a_damaged_zip_is_named(tmp_path):
+    write_zip(tmp_path / "train.zip", {"0.png": png(images(1, COLOUR)[0])})
+    write(tmp_path / "train.zip", (tmp_path / "train.zip").read_bytes()[:-30])
+    with pytest.raises(PvaeZooError, match=r"train\.zip"):
+        load_split(tmp_path, "train", COLOUR)
+
+
+def test_missing_data_is_said_with_what_was_expected(tmp_path):
+    with pytest.raises(PvaeZooError, match=r"no data at .*nowhere: .*--data"):
+        load_split(tmp_path / "nowhere", "train", BINARY)
+    with pytest.raises(PvaeZooError, match=r"no valid split in .*: expected binarized_mnist_valid\.amat"):
+        load_split(tmp_path, "valid", BINARY)

@@ -1,0 +1,320 @@
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.training import loop
+from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
+from pvae_zoo.training.distributed import World
+from pvae_zoo.training.loop import Trainer, batch_indices, kl_weight, learning_rate, parameter_groups, step_generator
+
+ALONE = World()
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(1).integers(0, 2, (22, 1, 4, 4), dtype=np.uint8)
+
+
+@pytest.fixture
+def recipe(make_recipe, make_architecture):
+    """Everything random at work: order of the images, latent noise, dropout."""
+    return make_recipe(make_architecture(encoder_dropout=0.3, dropout=0.3))
+
+
+def trainer_for(recipe, out, report=lambda report: None):
+    trainer = Trainer(recipe, out, world=ALONE, report=report)
+    trainer.bf16 = False
+    return trainer
+
+
+def interrupt_at(step, number=signal.SIGINT):
+    def report(report):
+        if report.step == step:
+            os.kill(os.getpid(), number)
+
+    return report
+
+
+def assert_same_run(left, right):
+    """Bit for bit the same state, and the same reports; the clock apart."""
+    for name in (LATEST, BEST):
+        a, b = load_checkpoint(left / name), load_checkpoint(right / name)
+        assert a.recipe == b.recipe
+        assert replace(a.progress, seconds=0.0) == replace(b.progress, seconds=0.0)
+        assert a.tensors.keys() == b.tensors.keys()
+        assert [key for key, value in a.tensors.items() if not value.equal(b.tensors[key])] == []
+    assert reports(left) == reports(right)
+
+
+def reports(folder):
+    timed = {"seconds", "images_per_second", "seconds_left"}
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("conditioning", ["gates", "upsample"])
+def test_a_resumed_run_walks_the_same_path(
+    tmp_path, images, make_recipe, make_architecture, conditioning, bf16, monkeypatch
+):
+    monkeypatch.setattr(loop, "REPORT_SECONDS", -1.0)  # a report every step
+    recipe = make_recipe(make_architecture(conditioning=conditioning, encoder_dropout=0.3, dropout=0.3))
+    whole = trainer_for(recipe, tmp_path / "whole")
+    whole.bf16 = bf16
+    assert whole.train(images, images) is True
+
+    first = trainer_for(recipe, tmp_path / "parts", interrupt_at(5))
+    first.bf16 = bf16
+    with pytest.raises(KeyboardInterrupt):
+        first.train(images, images)
+    assert load_checkpoint(tmp_path / "parts" / LATEST).progress.step == 5
+    torch.manual_seed(99)
+    second = trainer_for(recipe, tmp_path / "parts")
+    second.bf16 = bf16
+    second.resume()
+    assert second.train(images, images) is True
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert {row["step"] for row in reports(tmp_path / "whole")} == set(range(1, 13))
+
+
+TRAIN_UNTIL_KILLED = """
+import json, sys
+from pathlib import Path
+import numpy as np, torch
+from pvae_zoo.training import loop
+from pvae_zoo.training.distributed import World
+from pvae_zoo.training.recipe import parse_recipe
+
+torch.set_num_threads(1)
+loop.CHECKPOINT_SECONDS = -1.0
+out = Path(sys.argv[1])
+images = np.load(out / "images.npy")
+trainer = loop.Trainer(parse_recipe(json.loads((out / "recipe.json").read_text()), "json"), out, world=World())
+trainer.bf16 = False
+if (out / "checkpoint.safetensors").exists():
+    trainer.resume()
+trainer.train(images, images)
+"""
+
+
+def test_a_run_that_is_killed_again_and_again_walks_the_same_path(tmp_path, images, recipe):
+    recipe = replace(recipe, training=replace(recipe.training, steps=150))
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    killed.mkdir()
+    np.save(killed / "images.npy", images)
+    (killed / "recipe.json").write_text(json.dumps(recipe.as_dict()))
+    moments, kills = random.Random(5), 0
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", TRAIN_UNTIL_KILLED, str(killed)])
+        before = (killed / LATEST).stat().st_mtime_ns if kills else 0
+        while process.poll() is None and not ((killed / LATEST).exists() and (killed / LATEST).stat().st_mtime_ns > before):
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.2))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        assert load_checkpoint(killed / LATEST).progress.step > 0
+    assert kills == 3
+    subprocess.run([sys.executable, "-c", TRAIN_UNTIL_KILLED, str(killed)], check=True)
+    trainer_for(recipe, whole).train(images, images)
+    assert_same_run(whole, killed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint_and_is_passed_on(tmp_path, images, recipe, number):
+    handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(recipe, tmp_path, interrupt_at(5, number)).train(images, images)
+    assert load_checkpoint(tmp_path / LATEST).progress.step == 5
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_a_second_signal_acts_at_once():
+    with pytest.raises(KeyboardInterrupt), loop._stop_requested() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped()
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the second signal was swallowed")
+
+
+def test_a_spent_budget_stops_after_a_step_with_a_checkpoint(tmp_path, images, recipe):
+    assert trainer_for(recipe, tmp_path).train(images, images, max_minutes=0) is False
+    assert load_checkpoint(tmp_path / LATEST).progress.step == 1
+
+
+def test_a_bound_that_is_not_finite_stops_the_run(tmp_path, images, recipe):
+    trainer = trainer_for(recipe, tmp_path)
+    torch.nn.init.constant_(trainer.model.encoder.stem.weight, math.nan)
+    with pytest.raises(PvaeZooError, match=r"not finite at step 1: lower training\.learning_rate"):
+        trainer.train(images, images)
+    assert not (tmp_path / LATEST).exists()
+
+
+def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, images, recipe, make_recipe, make_architecture):
+    trainer_for(recipe, tmp_path).train(images, images, max_minutes=0)
+    with pytest.raises(PvaeZooError, match=r"checkpoint\.safetensors holds another model"):
+        trainer_for(make_recipe(make_architecture(layers=3)), tmp_path).resume()
+    with pytest.raises(PvaeZooError, match="no checkpoint"):
+        trainer_for(recipe, tmp_path / "nowhere").resume()
+    trainer_for(recipe, tmp_path).train(images, images)
+    os.replace(tmp_path / BEST, tmp_path / LATEST)
+    with pytest.raises(PvaeZooError, match="holds another model"):
+        trainer_for(recipe, tmp_path).resume()
+
+
+def test_reports_after_the_checkpoint_and_torn_lines_are_forgotten(tmp_path, images, recipe):
+    with pytest.raises(KeyboardInterrupt):
+        trainer_for(recipe, tmp_path, interrupt_at(5)).train(images, images)
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 9, "kind": "train"}\n{"step": 10, "kin')
+    trainer = trainer_for(recipe, tmp_path)
+    trainer.resume()
+    trainer.train(images, images)
+    assert [row["step"] for row in reports(tmp_path)] == [5, 10, 12]
+
+
+def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path, images, recipe, monkeypatch):
+    (tmp_path / "metrics.jsonl").mkdir()
+    monkeypatch.setattr(Trainer, "_trim_metrics", lambda self: None)
+    with pytest.raises(PvaeZooError, match=r"cannot write .*metrics\.jsonl: a folder stands where a file is needed"):
+        trainer_for(recipe, tmp_path).train(images, images)
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_zero(recipe):
+    config = replace(recipe.training, steps=10, learning_rate=2.0, warmup_steps=4, cooldown_steps=5)
+    rates = [learning_rate(config, step) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 1.6, 1.2, 0.8, 0.4])
+    constant = replace(config, warmup_steps=0, cooldown_steps=0)
+    assert {learning_rate(constant, step) for step in range(10)} == {2.0}
+
+
+def test_the_weight_of_the_kl_rises_to_one(recipe):
+    config = replace(recipe.training, kl_warmup_steps=4)
+    assert [kl_weight(config, step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert kl_weight(replace(config, kl_warmup_steps=0), 0) == 1.0
+
+
+def test_the_schedules_reach_the_optimiser_and_the_loss(tmp_path, images, recipe, monkeypatch):
+    seen = []
+    monkeypatch.setattr(loop, "learning_rate", lambda config, step: 0.0)
+    monkeypatch.setattr(loop, "kl_weight", lambda config, step: seen.append(step) or 1.0)
+    trainer = trainer_for(recipe, tmp_path)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train(images, images)
+    assert seen == list(range(12))
+    assert all(value.equal(before[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_an_epoch_shows_every_image_once_and_ranks_share_it(recipe):
+    config = replace(recipe.training, batch_size=4)
+    two = [World(0, 2), World(1, 2)]
+    epochs = [[batch_indices(config, 24, world, 3 * epoch + i) for i in range(3) for world in two] for epoch in range(2)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches)) == list(range(24))
+    assert not np.array_equal(np.concatenate(epochs[0]), np.concatenate(epochs[1]))
+    alone = batch_indices(replace(config, batch_size=8), 24, ALONE, 4)
+    np.testing.assert_array_equal(alone, np.concatenate([batch_indices(config, 24, world, 4) for world in two]))
+
+
+def test_fewer_images_than_a_batch_are_refused(recipe):
+    with pytest.raises(PvaeZooError, match=r"3 training images are fewer than one batch of 4: .*batch_size"):
+        batch_indices(recipe.training, 3, ALONE, 0)
+
+
+def test_random_numbers_depend_on_seed_step_and_stream():
+    draws = {key: float(torch.rand(1, generator=step_generator(*key))) for key in [(1, 2), (2, 1), (1, 3), (1, 2, 1)]}
+    assert len(set(draws.values())) == 4
+    assert draws[1, 2] == float(torch.rand(1, generator=step_generator(1, 2)))
+
+
+def test_weights_decay_and_biases_do_not(tmp_path, recipe):
+    model = trainer_for(recipe, tmp_path).model
+    weights, others = parameter_groups(model, 0.1)
+    assert (weights["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert {names[id(p)].split(".")[-1] for p in weights["params"]} == {"weight"}
+    assert {names[id(p)].split(".")[-1] for p in others["params"]} == {"bias"}
+    assert len(weights["params"]) + len(others["params"]) == len(names)
+
+
+def test_the_average_follows_the_weights_faster_at_the_start(tmp_path, images, recipe):
+    recipe = replace(recipe, training=replace(recipe.training, validate_every=1, ema_decay=0.3))
+    walked = []
+    trainer = trainer_for(recipe, tmp_path, lambda report: walked.append(weights(trainer)))
+
+    def weights(trainer):
+        return torch.cat([value.flatten().clone() for value in trainer.model.state_dict().values()])
+
+    expected = weights(trainer)
+    trainer.train(images, images)
+    for decay, current in zip([1 / 10, 2 / 11, 3 / 12, 4 / 13] + [0.3] * 8, walked, strict=True):
+        expected = decay * expected + (1 - decay) * current
+    torch.testing.assert_close(torch.cat([value.flatten() for value in trainer.ema.values()]), expected)
+
+
+def test_the_average_is_what_is_validated_and_kept_as_best(tmp_path, images, recipe):
+    trainer = trainer_for(recipe, tmp_path)
+    trainer.train(images, images)
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    best = load_checkpoint(tmp_path / BEST)
+    rows = {row["step"]: row["elbo"] for row in reports(tmp_path)}
+    assert best.progress.best_elbo == max(rows.values()) == rows[best.progress.step]
+    trainer.ema = best.section("ema")
+    log_likelihood, kl = trainer.evaluate(images)
+    assert log_likelihood - kl == pytest.approx(best.progress.best_elbo, abs=1e-9)
+    assert all(value.equal(weights[name]) for name, value in trainer.model.state_dict().items())
+    trainer.model.load_state_dict(best.section("ema"))
+    trainer.ema = {name: torch.zeros_like(value) for name, value in weights.items()}
+    assert trainer.evaluate(images) == pytest.approx([-16 * math.log(2), 0], abs=1e-5)
+
+
+def test_validation_counts_every_image_alike(tmp_path, images, recipe, monkeypatch):
+    trainer = trainer_for(recipe, tmp_path)
+    whole = trainer.evaluate(images)
+    monkeypatch.setattr(loop, "VALIDATION_BATCH", 16)
+    noise = torch.randn(22, 2)
+    monkeypatch.setattr(loop, "latent_noise", lambda architecture, count, generator: [noise[:count] * 0])
+    parts = trainer.evaluate(images)
+    monkeypatch.setattr(loop, "VALIDATION_BATCH", 100)
+    assert parts == pytest.approx(trainer.evaluate(images), rel=1e-6)
+    assert parts != whole
+
+
+def test_a_tiny_model_learns_two_patterns(tmp_path, make_recipe, make_architecture):
+    """From about 16 ln 2 = 11 nats an image towards ln 2 = 0.7, what two equally frequent patterns take."""
+    pattern = np.random.default_rng(2).integers(0, 2, (1, 1, 4, 4), dtype=np.uint8)
+    images = np.concatenate([pattern, 1 - pattern] * 8)
+    training = {"steps": 200, "batch_size": 16, "validate_every": 200, "kl_warmup_steps": 50, "cooldown_steps": 50}
+    trainer = trainer_for(make_recipe(make_architecture(), **training), tmp_path)
+    log_likelihood, kl = trainer.evaluate(images)
+    assert log_likelihood - kl < -8
+    trainer.train(images, images)
+    assert -math.log(2) - 0.01 > trainer.progress.best_elbo > -1.0
+
+
+def test_a_run_may_start_from_the_average_of_another(tmp_path, images, recipe, make_recipe, make_architecture):
+    source = trainer_for(recipe, tmp_path / "source")
+    source.train(images, images)
+    trainer = trainer_for(recipe, tmp_path / "new")
+    trainer.initialise(tmp_path / "source" / LATEST)
+    for name, value in source.ema.items():
+        assert trainer.model.state_dict()[name].equal(value) and trainer.ema[name].equal(value)
+    assert trainer.progress.step == 0 and "tiny at step 12" in trainer.progress.initialised_from
+    wider = trainer_for(make_recipe(make_architecture(channels=12)), tmp_path / "wider")
+    wider.initialise(tmp_path / "source" / BEST)
+    best = load_checkpoint(tmp_path / "source" / BEST).section("ema")
+    assert wider.model.encoder.stem.weight.equal(best["encoder.stem.weight"])
+    with pytest.raises(PvaeZooError, match=r"--init .*: no weight of that model fits"):
+        other = make_architecture((3, 6, 6, 4), stem=5, widths=(7,), latents=3, channels=9, head=9)
+        trainer_for(make_recipe(other), tmp_path / "other").initialise(tmp_path / "source" / BEST)

@@ -1,0 +1,73 @@
+"""Model cards, written from a bundle's contract and its measured figures and from nothing else."""
+
+from __future__ import annotations
+
+from importlib import resources
+from string import Template
+from typing import Any
+
+from pvae_zoo.bundle import ROLES, Bundle, TensorSpec
+from pvae_zoo.evaluation import stored_evaluations
+from pvae_zoo.runtime.wavefront import step_count
+
+
+def render_card(bundle: Bundle) -> str:
+    """The model card of a bundle, Markdown with front matter."""
+    config, training = bundle.config, bundle.config.training
+    results = stored_evaluations(bundle)
+    image, slope = config.image, config.geometry.slope
+    wavefront = (
+        f"A draw takes {step_count(image.height, image.width, slope)} runs of `decoder_step.onnx` "
+        f"(all pixels with x + {slope} y = t at once) in place of {image.height * image.width}."
+    )
+    values: dict[str, Any] = {
+        "title": config.title,
+        "name": config.name,
+        "parameters": f"{config.parameters:,}",
+        "size": f"{sum(spec.size for spec in bundle.files()) / 2**20:.1f}",
+        "figures": _figures(results),
+        "commands": "\n".join(f"    {row['command']}" for row in results) or "    (none yet)",
+        "digest": bundle.digest[:16],
+        "shape": f"(N, {image.channels}, {image.height}, {image.width})",
+        "height": image.height,
+        "width": image.width,
+        "last_value": image.levels - 1,
+        "wavefront": wavefront,
+        "graphs": "\n".join(_graph_row(bundle, role) for role in ROLES),
+        "dataset": config.dataset,
+        "images_seen": f"{training['images_seen']:,}",
+        "hours": f"{training['hours']:.1f}",
+        "hardware": f" on {training['hardware']}" if training.get("hardware") else "",
+        "initialised": f"; started from {training['initialised_from']}" if training.get("initialised_from") else "",
+        "valid_elbo": f"{-training['valid_elbo_nats']:.2f}",
+        **{key: training[key] for key in ("weight_decay", "learning_rate", "batch_size", "best_step", "steps")},
+    }
+    template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
+    return Template(template).substitute(values)
+
+
+def _figures(results: list[dict[str, Any]]) -> str:
+    lines = ["| split | images | -ELBO | bits/dim | reconstruction | KL | IWAE |", "|---|---|---|---|---|---|---|"]
+    for row in results:
+        iwae = f"{row['iwae_nll_nats']:.2f} (K = {row['samples']})" if row["iwae_nll_nats"] is not None else ""
+        images = f"{row['images']:,}" + (f" of {row['of']:,}, drawn at random" if row["images"] < row["of"] else "")
+        kl = " + ".join(f"{value:.2f}" for value in row["kl_nats"])
+        lines.append(
+            f"| {row['split']} | {images} | {row['nll_nats']:.2f} +- {row['standard_error_nats']:.2f} "
+            f"| {row['bits_per_dim']:.4f} | {row['reconstruction_nats']:.2f} | {kl} | {iwae} |"
+        )
+    return "\n".join(lines) if results else "Not measured yet."
+
+
+def _graph_row(bundle: Bundle, role: str) -> str:
+    graph = bundle.config.graphs[role]
+    return f"| `{graph.file}` | {_tensors(graph.inputs)} | {_tensors(graph.outputs)} |"
+
+
+def _tensors(specs: tuple[TensorSpec, ...]) -> str:
+    """Tensors with their types and shapes; the canvases, one a layer, as one entry."""
+    canvases = [spec for spec in specs if spec.name.startswith("canvas_")]
+    shown = [f"`{s.name}` {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs if s not in canvases]
+    if canvases:
+        shown.append(f"`{canvases[0].name}` .. `{canvases[-1].name}` {canvases[0].dtype} (P, channels)")
+    return ", ".join(shown)
