@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pvae_zoo.bundle import Bundle
+from pvae_zoo.export.bundle import model_of, write_bundle
 from pvae_zoo.models.architecture import (
     Architecture,
     DecoderConfig,
@@ -19,6 +22,8 @@ from pvae_zoo.models.architecture import (
     LatentLevel,
     PixelCNNConfig,
 )
+from pvae_zoo.models.pixelvae import PixelVAE
+from pvae_zoo.training.checkpoint import Checkpoint, Progress
 from pvae_zoo.training.recipe import Recipe, TrainingConfig
 
 
@@ -109,3 +114,106 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+# ---- tiny bundles: random weights, exported once a session ----
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A random model, its checkpoint and the bundle exported from it."""
+
+    model: PixelVAE
+    checkpoint: Checkpoint
+    bundle: Bundle
+
+
+TINY = {
+    "gates": {"image": (1, 7, 6, 2), "latents": 3, "input_rows": 3, "rows": 2, "reach": 2},
+    "upsample": {"image": (1, 7, 9, 2), "conditioning": "upsample", "stage": 2, "widths": (6, 6)},
+    "map": {"image": (3, 4, 5, 4), "conditioning": "upsample", "kind": "map", "embedding": 2, "reach": 2},
+    "colour": {"image": (3, 5, 6, 5), "embedding": 3, "rows": 2, "head": 9},
+    "bytes": {"image": (3, 4, 4, 256), "latents": 4},
+    "grey": {"image": (1, 5, 5, 4), "stage": 2, "widths": (4, 6), "embedding": 1, "input_rows": 1, "rows": 2},
+    "narrow": {"image": (1, 6, 2, 2), "rows": 2, "reach": 3},
+    "shallow": {"image": (3, 3, 4, 3), "layers": 0, "head": 3},
+}
+SQUARE = {"image": (1, 2, 2, 2), "latents": 1}
+
+
+def _untrained(architecture: Architecture) -> PixelVAE:
+    """Random weights far from a start's: every bias matters, and probabilities are far from even."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = PixelVAE(architecture).eval()
+        with torch.no_grad():
+            for name, weights in model.named_parameters():
+                if name.endswith("bias"):
+                    weights.normal_(0, 0.3)
+                else:
+                    weights.mul_(2.0 if name.startswith("decoder.context") else 1.4)
+            model.decoder.pixelcnn.logits.weight.mul_(2)
+    return model
+
+
+@pytest.fixture(scope="session")
+def make_tiny(
+    make_architecture: Callable[..., Architecture],
+    make_recipe: Callable[..., Recipe],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Tiny]:
+    """A function from the options of `make_architecture` to a `Tiny`, made once for each."""
+    made: dict[str, Tiny] = {}
+
+    def make(**options: Any) -> Tiny:
+        if repr(options) not in made:
+            recipe = make_recipe(make_architecture(**options))
+            ema = {f"ema.{name}": value for name, value in _untrained(recipe.model).state_dict().items()}
+            progress = Progress(step=12, images=48, seconds=7200.0, best_step=10, best_elbo=-12.25, hardware="2 cores")
+            checkpoint = Checkpoint(recipe, progress, ema)
+            folder = tmp_path_factory.mktemp("tiny")
+            write_bundle(checkpoint, folder)
+            made[repr(options)] = Tiny(model_of(checkpoint), checkpoint, Bundle(folder))
+        return made[repr(options)]
+
+    return make
+
+
+@pytest.fixture(scope="session", params=TINY.values(), ids=TINY.keys())
+def tiny(request: pytest.FixtureRequest, make_tiny: Callable[..., Tiny]) -> Tiny:
+    """Each tiny bundle in turn: binary and softmax, 1 and 3 channels, odd sizes, either conditioning."""
+    return make_tiny(**request.param)
+
+
+@pytest.fixture(scope="session")
+def gates(make_tiny: Callable[..., Tiny]) -> Tiny:
+    """Binary 7 x 6 images, z in every gate."""
+    return make_tiny(**TINY["gates"])
+
+
+@pytest.fixture(scope="session")
+def upsample(make_tiny: Callable[..., Tiny]) -> Tiny:
+    """Binary 7 x 9 images, z grown to image size."""
+    return make_tiny(**TINY["upsample"])
+
+
+@pytest.fixture(scope="session")
+def colour(make_tiny: Callable[..., Tiny]) -> Tiny:
+    """5 x 6 images of 3 channels with 5 levels."""
+    return make_tiny(**TINY["colour"])
+
+
+@pytest.fixture(scope="session")
+def square(make_tiny: Callable[..., Tiny]) -> Tiny:
+    """Binary 2 x 2 images and one latent dimension: everything can be enumerated."""
+    return make_tiny(**SQUARE)
+
+
+@pytest.fixture
+def copy_bundle(tmp_path: Path) -> Callable[[Bundle], Path]:
+    """A function from a bundle to the folder of a copy that a test may spoil."""
+
+    def copy(bundle: Bundle) -> Path:
+        return Path(shutil.copytree(bundle.folder, tmp_path / "copy"))
+
+    return copy

@@ -40,7 +40,7 @@ def trainer_for(recipe, out, report=lambda report: None):
 
 def interrupt_at(step, number=signal.SIGINT):
     def report(report):
-        if report.step == step:
+        if report.step == step and report.kind == "valid":
             os.kill(os.getpid(), number)
 
     return report
