@@ -23,7 +23,6 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 SECTIONS = {"sampling": sampling.rows, "scoring": scoring.rows, "commands": commands.rows}
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mnist")

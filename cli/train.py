@@ -219,11 +219,15 @@ def export_command(run: Path, out: Path, data: Path | None, as_json: bool) -> No
     parity = check_parity(bundle, checkpoint, data)
     size = sum(spec.size for spec in bundle.files())
     if as_json:
-        click.echo(json.dumps({"bundle": str(out), "name": config.name, "bytes": size, **asdict(parity), "ok": parity.ok}))
+        click.echo(
+            json.dumps({"bundle": str(out), "name": config.name, "bytes": size, **asdict(parity), "ok": parity.ok})
+        )
     else:
         click.echo(f"{out}: {config.name}, {len(config.graphs)} graphs, {size / 2**20:.1f} MiB")
         for name, difference in parity.largest_difference.items():
             click.echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
-        click.echo(f"  ELBO differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim ({parity.images} images)")
+        click.echo(
+            f"  ELBO differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim ({parity.images} images)"
+        )
     if not parity.ok:
         raise PvaeZooError(f"{out} does not agree with PyTorch within 1e-4: do not publish it")

@@ -78,7 +78,8 @@ def _serialise(builder: GraphBuilder, role: str, description: dict[str, Any]) ->
     contract["inputs"] = [asdict(spec) for spec in builder.inputs]
     contract["outputs"] = [asdict(spec) for spec in builder.outputs]
     model: onnx.ModelProto = builder.build({"pvae.config": json.dumps(contract), "pvae.format_version": str(FORMAT)})
-    return model.SerializeToString(deterministic=True)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
 
 
 def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def naive_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32]) 
 
 
 def _inverse_cdf(logits: torch.Tensor, c: int, u: torch.Tensor, channels: int, levels: int) -> torch.Tensor:
-    own = logits.unflatten(1, (channels, -1))[:, c]
+    own: torch.Tensor = logits.unflatten(1, (channels, -1))[:, c]
     if levels == 2:
         return (u < own[:, 0].sigmoid()).to(torch.uint8)
     cumulative = own.softmax(1).cumsum(1)[:, :-1]

@@ -13,7 +13,7 @@ from torch import nn
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.models.architecture import Architecture
 from pvae_zoo.models.decoder import GateContext, UpsampleContext
-from pvae_zoo.models.encoder import PosteriorHead, ResidualBlock
+from pvae_zoo.models.encoder import PosteriorHead, ResidualBlock, Stage
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.pixelcnn import GatedLayer
 from pvae_zoo.models.pixelvae import PixelVAE
@@ -55,15 +55,15 @@ def encoder_graph(model: PixelVAE) -> GraphBuilder:
     image = b.input("image", "uint8", ["N", *a.image.chw])
     features = [conv(b, b.scaled(image, a.image.levels), "stem", encoder.stem)]
     for s, stage in enumerate(encoder.stages, start=1):
-        _, down, *blocks = stage  # type: ignore[misc]  (a Sequential iterates over its modules)
-        x = conv(b, b.elu(features[-1]), f"stage{s}.down", down)
-        for r, block in enumerate(blocks):
+        assert isinstance(stage, Stage)
+        x = conv(b, b.elu(features[-1]), f"stage{s}.down", stage.down)
+        for r, block in enumerate(stage.blocks):
             x = residual(b, x, f"stage{s}.block{r}", block)
         features.append(x)
     for number, (level, head) in enumerate(zip(a.latents, encoder.heads, strict=True), start=1):
         parameters = _posterior(b, features[level.stage], f"z{number}", head)  # type: ignore[arg-type]
         mean, log_std = b.split(parameters, [level.channels, level.channels])
-        shape = ["N", *a.latent_shapes[number - 1]]
+        shape: list[int | str] = ["N", *a.latent_shapes[number - 1]]
         b.output(mean, f"z{number}_mean", "float32", shape)
         b.output(log_std, f"z{number}_log_std", "float32", shape)
     return b
@@ -72,7 +72,7 @@ def encoder_graph(model: PixelVAE) -> GraphBuilder:
 def prior_graph(model: PixelVAE) -> GraphBuilder:
     """``z1_noise`` to ``z1``: with one level p(z) = N(0, I), and standard normal noise is the draw."""
     b = GraphBuilder("prior", "p(z): latents from standard normal noise; with one level the prior is N(0, I)")
-    shape = ["N", *model.architecture.latent_shapes[0]]
+    shape: list[int | str] = ["N", *model.architecture.latent_shapes[0]]
     b.output(b.op("Identity", b.input("z1_noise", "float32", shape)), "z1", "float32", shape)
     return b
 
@@ -98,7 +98,9 @@ def decoder_graph(model: PixelVAE) -> GraphBuilder:
     """``image`` uint8 and ``context`` to ``log_prob`` ``(N, C, H, W)``: log p of every value given those before it."""
     a, pixelcnn = model.architecture, model.decoder.pixelcnn
     image_shape, channels = a.image, a.decoder.pixelcnn.channels
-    b = GraphBuilder("decoder", "log p(x|z) of every value of an image in nats, teacher-forced: one pass for all pixels")
+    b = GraphBuilder(
+        "decoder", "log p(x|z) of every value of an image in nats, teacher-forced: one pass for all pixels"
+    )
     image = b.input("image", "uint8", ["N", *image_shape.chw])
     gates = pixelcnn.condition_gates
     size = (1, 1) if gates else (image_shape.height, image_shape.width)
@@ -161,7 +163,9 @@ def _upsample(b: GraphBuilder, z: str, context: UpsampleContext) -> str:
             if (2 * before[0], 2 * before[1]) != size:
                 x = b.op("Slice", x, b.ints(0, 0), b.ints(*size), b.ints(2, 3))
             x = conv(b, x, f"up{s}", context.up[s - 1])  # type: ignore[arg-type]
-        for r, block in enumerate(refine):  # type: ignore[arg-type]
+        assert isinstance(refine, nn.Sequential)
+        for r, block in enumerate(refine):
+            assert isinstance(block, ResidualBlock)
             x = residual(b, x, f"refine{s}.{r}", block)
     return conv(b, b.elu(x), "output", context.output)
 

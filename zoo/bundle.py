@@ -148,7 +148,7 @@ class Bundle:
             data = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             raise PvaeZooError(f"{folder} is no bundle: it has no {CONFIG}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise PvaeZooError(f"{path} cannot be read: {error}; pull or export the bundle again") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else None
@@ -178,7 +178,7 @@ class Bundle:
             PvaeZooError: if the file is missing, of another size or altered.
         """
         path = self.folder / spec.file
-        if Path(spec.file).name != spec.file:
+        if Path(spec.file).name != spec.file or "\0" in spec.file:
             raise PvaeZooError(f"{self.folder / CONFIG} names the file {spec.file!r} outside the bundle")
         try:
             data = path.read_bytes()
@@ -207,6 +207,9 @@ class Bundle:
             figures: dict[str, Any] = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise PvaeZooError(f"{path} is not valid JSON: run pvae-zoo evaluate --save again") from error
+        results = figures.get("results") if isinstance(figures, dict) else None
+        if not isinstance(results, list) or not all(isinstance(row, dict) for row in results):
+            raise PvaeZooError(f"{path} holds no list of results: remove it and run pvae-zoo evaluate --save again")
         return figures
 
 

@@ -71,3 +71,16 @@ def _tensors(specs: tuple[TensorSpec, ...]) -> str:
     if canvases:
         shown.append(f"`{canvases[0].name}` .. `{canvases[-1].name}` {canvases[0].dtype} (P, channels)")
     return ", ".join(shown)
+
+
+def readme_row(bundle: Bundle) -> str:
+    """The model's line in the README's table: figures of the whole test set, and of the row with the largest K."""
+    rows = [row for row in stored_evaluations(bundle) if row["split"] == "test"]
+    whole = max((row for row in rows if row["images"] == row["of"]), key=lambda row: row["samples"])
+    weighted = max(rows, key=lambda row: row["samples"])
+    iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images)"
+    kl = " + ".join(f"{value:.2f}" for value in whole["kl_nats"])
+    return (
+        f"| `{bundle.name}` | {bundle.config.parameters:,} | {whole['nll_nats']:.2f} +- "
+        f"{whole['standard_error_nats']:.2f} | {whole['bits_per_dim']:.4f} | {kl} | {iwae} |"
+    )

@@ -36,14 +36,16 @@ def resolve(model: str) -> Path:
     is_path = (path / CONFIG).is_file()
     if model in known:
         if is_path and path.resolve() != shipped.resolve():
-            raise PvaeZooError(f"{model!r} is both a model of the zoo and a folder here: write ./{model} for the folder")
+            raise PvaeZooError(
+                f"{model!r} is both a model of the zoo and a folder here: write ./{model} for the folder"
+            )
         return shipped
     if is_path:
         return path
     if path.is_dir():
         raise PvaeZooError(f"the folder {model!r} is no bundle: it has no {CONFIG}")
     near = difflib.get_close_matches(model, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the zoo holds {', '.join(known)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"the zoo holds {', '.join(known) or 'none'}"
     raise PvaeZooError(f"no model {model!r}: {hint} (or give the folder of a bundle; see pvae-zoo list)")
 
 

@@ -70,7 +70,7 @@ class UpsampleContext(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(x|z1): `context` once an image, then `pixelcnn`, teacher-forced here and pixel by pixel in the exported step."""
+    """p(x|z1): `context` once an image, then `pixelcnn`, teacher-forced here, pixel by pixel in the exported step."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

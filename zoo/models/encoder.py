@@ -6,6 +6,8 @@ Differences: residual blocks with ELU in place of plain ReLU layers, sizes from 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,15 +28,28 @@ class ResidualBlock(nn.Module):
             self.second.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.dropout(F.elu(self.first(F.elu(x)))))
+        branch: Tensor = self.second(self.dropout(F.elu(self.first(F.elu(x)))))
+        return x + branch
 
 
 class Stage(nn.Sequential):
     """Halves the image (rounding up), then refines it: ``(B, in, H, W)`` to ``(B, out, ceil(H/2), ceil(W/2))``."""
 
     def __init__(self, in_channels: int, out_channels: int, config: EncoderConfig) -> None:
-        down = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-        super().__init__(nn.ELU(), down, *(ResidualBlock(out_channels, config.dropout) for _ in range(config.blocks)))
+        blocks = [ResidualBlock(out_channels, config.dropout) for _ in range(config.blocks)]
+        super().__init__(nn.ELU(), nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), *blocks)
+
+    @property
+    def down(self) -> nn.Conv2d:
+        """The convolution that halves."""
+        down = self[1]
+        assert isinstance(down, nn.Conv2d)
+        return down
+
+    @property
+    def blocks(self) -> list[ResidualBlock]:
+        """The blocks that refine."""
+        return [module for module in self if isinstance(module, ResidualBlock)]
 
 
 class PosteriorHead(nn.Module):
@@ -48,7 +63,7 @@ class PosteriorHead(nn.Module):
             self.output = nn.Linear(width * size[0] * size[1], 2 * level.channels)
         else:
             self.output = nn.Conv2d(width, 2 * level.channels, 1)
-        nn.init.zeros_(self.output.bias)
+        self.output.bias = nn.Parameter(torch.zeros(2 * level.channels))  # starts at the prior's mean and width
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         features = F.elu(features)
@@ -67,9 +82,7 @@ class Encoder(nn.Module):
         channels = [config.stem, *config.widths]
         self.latents = architecture.latents
         self.stem = nn.Conv2d(image.channels, config.stem, 3, padding=1)
-        self.stages = nn.ModuleList(
-            Stage(before, after, config) for before, after in zip(channels[:-1], channels[1:], strict=True)
-        )
+        self.stages = nn.ModuleList(Stage(before, after, config) for before, after in pairwise(channels))
         self.heads = nn.ModuleList(
             PosteriorHead(level, channels[level.stage], sizes[level.stage]) for level in self.latents
         )

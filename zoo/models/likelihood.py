@@ -32,4 +32,5 @@ def pixel_log_prob(logits: Tensor, x: Tensor, image: ImageShape) -> Tensor:
     if image.levels == 2:
         return -F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
     per_channel = logits.unflatten(1, (image.channels, image.levels)).log_softmax(2)
-    return per_channel.gather(2, x.long().unsqueeze(2)).squeeze(2)
+    log_prob: Tensor = per_channel.gather(2, x.long().unsqueeze(2)).squeeze(2)
+    return log_prob

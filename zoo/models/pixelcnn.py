@@ -70,7 +70,8 @@ class GatedLayer(nn.Module):
         if self.training and self.dropout:
             keep = torch.rand(gated.shape[0], gated.shape[1], 1, 1, device=h.device) >= self.dropout
             gated = gated * (keep.to(gated.dtype) / (1 - self.dropout))
-        return h + self.output(gated)
+        branch: Tensor = self.output(gated)
+        return h + branch
 
 
 class PixelCNN(nn.Module):
@@ -89,9 +90,7 @@ class PixelCNN(nn.Module):
         input_window = Window(rows=config.input_rows, reach=config.reach)
         self.input = MaskedConv2d(groups * self.embedding.width, channels, input_window, mask_type="A", groups=groups)
         window = Window(rows=config.rows, reach=config.reach)
-        self.layers = nn.ModuleList(
-            GatedLayer(channels, window, groups, config.dropout) for _ in range(config.layers)
-        )
+        self.layers = nn.ModuleList(GatedLayer(channels, window, groups, config.dropout) for _ in range(config.layers))
         self.head = MaskedConv2d(channels, config.head, mask_type="B", groups=groups)
         self.logits = MaskedConv2d(config.head, groups * logits_per_value(image), mask_type="B", groups=groups)
 

@@ -1,9 +1,9 @@
 """A PixelVAE ready to use: sample, score, encode, reconstruct, complete, over onnxruntime.
 
-    import pvae_zoo
-    model = pvae_zoo.load("mnist")
-    images = model.sample(16, seed=0)   # uint8 (16, 1, 28, 28)
-    model.nll(images).bits_per_dim      # (16,)
+import pvae_zoo
+model = pvae_zoo.load("mnist")
+images = model.sample(16, seed=0)   # uint8 (16, 1, 28, 28)
+model.nll(images).bits_per_dim      # (16,)
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ SCORE_BATCH = 64
 
 SAMPLE_BATCH = 256
 """Images drawn between two results: bounds the memory of `PixelVAE.sample` for any n."""
+
+COLDEST = 1e-6
+"""The lowest temperature: logits divided by much less are infinite in float32, and their softmax is not a number."""
 
 
 class PixelVAE:
@@ -89,14 +92,16 @@ class PixelVAE:
         Returns:
             uint8 ``(n, C, H, W)`` with values ``0 .. levels - 1``.
         """
-        _check_positive("n", n)
-        _check_positive("batch_size", batch_size or 1)
+        _check_at_least(1, "n", n)
+        _check_at_least(1, "batch_size", batch_size or 1)
+        _check_at_least(0, "first", first)
         indices = range(first, first + n)
         batch = batch_size or SAMPLE_BATCH
+        chunks = [indices[start : start + batch] for start in range(0, n, batch)]
+        steps = [self._stepper().steps(len(chunk), order) for chunk in chunks]
         drawn = []
-        for start in range(0, n, batch):
-            chunk = indices[start : start + batch]
-            report = _part_of(progress, start, min(start + batch, n), n)
+        for number, chunk in enumerate(chunks):
+            report = _part_of(progress, sum(steps[:number]), sum(steps))
             drawn.append(self._draw(self._prior(seed, chunk), chunk, seed, temperature, order=order, progress=report))
         return np.concatenate([d.images for d in drawn])
 
@@ -110,7 +115,8 @@ class PixelVAE:
             first: index of the first image, for its noise.
         """
         self._check(images)
-        _check_positive("samples", samples)
+        _check_at_least(1, "samples", samples)
+        _check_at_least(0, "first", first)
         per_batch = max(1, SCORE_BATCH // samples)
         parts = []
         for start in range(0, len(images), per_batch):
@@ -132,8 +138,9 @@ class PixelVAE:
     ) -> Images:
         """Draw the pixels of given latents ``(N, *latent_shape)``; image i uses the pixel noise of index i."""
         expected = self.bundle.config.latents[0].shape
-        if z1.shape[1:] != expected:
-            raise PvaeZooError(f"z1 has shape {z1.shape}; {self.name} takes (N, {', '.join(map(str, expected))})")
+        if z1.shape[1:] != expected or not len(z1):
+            shape = ", ".join(map(str, expected))
+            raise PvaeZooError(f"z1 has shape {z1.shape}; {self.name} takes (N, {shape}) with at least one row")
         z1 = np.ascontiguousarray(z1, np.float32)
         return self._draw(z1, range(len(z1)), seed, temperature, progress=progress).images
 
@@ -187,6 +194,11 @@ class PixelVAE:
             self._sessions[role] = open_session(self.bundle.read_graph(role), self.device, self.threads)
         return self._sessions[role]
 
+    def _stepper(self) -> StepSampler:
+        if self._sampler is None:
+            self._sampler = StepSampler(self.bundle, self.device, self.threads)
+        return self._sampler
+
     def _latent(self, level: int) -> tuple[tuple[int, ...], int]:
         shape = self.bundle.config.latents[level - 1].shape
         return shape, math.prod(shape)
@@ -218,14 +230,14 @@ class PixelVAE:
         order: Order = "wavefront",
         progress: Progress | None = None,
     ) -> Drawn:
-        if not temperature > 0 or not math.isfinite(temperature):
-            raise PvaeZooError(f"temperature {temperature:g} must be above 0 (1 is the model itself)")
-        if self._sampler is None:
-            self._sampler = StepSampler(self.bundle, self.device, self.threads)
+        if not COLDEST <= temperature < math.inf:
+            raise PvaeZooError(
+                f"temperature {temperature:g} must be above 0, from {COLDEST:g} on (1 is the model itself)"
+            )
         shape = (len(indices), *self.image.chw)
         u = noise.uniforms(noise.check_seed(seed), indices, noise.PIXELS, self.image.dimensions).reshape(shape)
         keep = np.full(shape, -1, np.int64) if given is None else given
-        return self._sampler.draw(Draw(self._context(z1), u, keep, temperature), order=order, progress=progress)
+        return self._stepper().draw(Draw(self._context(z1), u, keep, temperature), order=order, progress=progress)
 
     def _teacher_forced(self, images: Images, z1: NDArray[np.float32]) -> NDArray[np.float32]:
         """log p(x|z1) of every value of paired images and latents, ``(N, C, H, W)``, in batches."""
@@ -281,13 +293,11 @@ class PixelVAE:
             raise PvaeZooError(f"values up to {int(images.max())}: {self.name} takes 0..{self.image.levels - 1}")
 
 
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise PvaeZooError(f"{name} is {value}; it must be at least 1")
+def _check_at_least(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise PvaeZooError(f"{name} is {value}; it must be at least {least}")
 
 
-def _part_of(progress: Progress | None, start: int, stop: int, n: int) -> Progress | None:
-    """Progress of one batch as a part of the whole, in thousandths."""
-    if progress is None or (start == 0 and stop == n):
-        return progress
-    return lambda done, total: progress(round(1000 * (start + (stop - start) * done / total)), 1000 * n)
+def _part_of(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of one batch as a part of the whole: ``before`` steps are done already."""
+    return None if progress is None else lambda done, _: progress(before + done, total)

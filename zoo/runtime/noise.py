@@ -2,7 +2,9 @@
 
 Every image has its own Philox stream for each stage, so the same seed gives the same image whatever the batch size,
 the order or the number of workers, and a stage's noise can be held while another's varies. Uniforms and normals are
-made from the generator's raw words, which NumPy keeps stable and any language can compute (Philox4x64-10).
+made from the generator's raw words, which NumPy keeps stable and any language can compute: the stream's words 4b to
+4b + 3 are the four words, in order, of the Philox4x64-10 block with key (seed, image) and counter (b + 1, 0, stage, 0),
+lowest word first. The first block has counter 1, not 0: NumPy increments the counter before each block.
 
 Reference: Parallel Random Numbers: As Easy as 1, 2, 3 (Salmon et al., 2011).
 """

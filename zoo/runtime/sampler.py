@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,13 +81,17 @@ class StepSampler:
         image = self.config.image
         return step_count(image.height, image.width, self.config.geometry.slope, order)
 
+    def steps(self, count: int, order: Order = "wavefront") -> int:
+        """Runs of the step graph for ``count`` images, of all workers together."""
+        return len(self.slices(count)) * self.steps_per_slice(order)
+
     def slices(self, count: int) -> list[slice]:
         """How ``count`` images are shared among the workers: even parts of at most `SLICE` images."""
         workers = len(self._sessions)
         parts = max(1, min(count, workers), -(-count // SLICE))
         parts = -(-parts // workers) * workers if count >= workers else parts
         bounds = [count * p // parts for p in range(parts + 1)]
-        return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b > a]
+        return [slice(a, b) for a, b in pairwise(bounds) if b > a]
 
     def draw(self, what: Draw, *, order: Order = "wavefront", progress: Progress | None = None) -> Drawn:
         """Draw the pixels of ``what``.
@@ -96,7 +101,7 @@ class StepSampler:
             progress: called with (steps done, steps in all) after each step.
         """
         parts = self.slices(len(what))
-        counter = _Counter(len(parts) * self.steps_per_slice(order), progress)
+        counter = _Counter(self.steps(len(what), order), progress)
         free = list(self._sessions)
         stop = threading.Event()
 
@@ -119,9 +124,7 @@ class StepSampler:
                     raise
         return Drawn(np.concatenate([d.images for d in drawn]), np.concatenate([d.log_prob for d in drawn]))
 
-    def _draw_slice(
-        self, session: Any, what: Draw, order: Order, counter: _Counter, stop: threading.Event
-    ) -> Drawn:
+    def _draw_slice(self, session: Any, what: Draw, order: Order, counter: _Counter, stop: threading.Event) -> Drawn:
         config, count = self.config, len(what)
         image, per_pixel = config.image, config.context.rows > 1
         images = np.zeros((count, *image.chw), np.uint8)

@@ -37,8 +37,8 @@ class Gaussian:
 
     def sample(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Draws from noise ``(N, K, *latent_shape)``, of the same shape."""
-        z: NDArray[np.float32] = self.mean[:, None] + np.exp(self.log_std[:, None]) * noise
-        return z
+        z = self.mean[:, None] + np.exp(self.log_std[:, None]) * noise
+        return z.astype(np.float32, copy=False)
 
     def log_prob(self, z: NDArray[np.float32]) -> Array:
         """Log-density in nats of draws ``(N, K, *latent_shape)``: ``(N, K)``."""

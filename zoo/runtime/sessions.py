@@ -49,7 +49,9 @@ def import_onnxruntime() -> ModuleType:
     try:
         import onnxruntime
     except ImportError as error:
-        raise PvaeZooError(_MISSING if error.name == "onnxruntime" else f"onnxruntime does not load: {error}") from error
+        raise PvaeZooError(
+            _MISSING if error.name == "onnxruntime" else f"onnxruntime does not load: {error}"
+        ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise PvaeZooError(_MISSING)
     module: ModuleType = onnxruntime
@@ -83,7 +85,7 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
         return ort.InferenceSession(model, options, providers=[CPU])
     if CUDA not in ort.get_available_providers():
         raise PvaeZooError(
-            '--device cuda: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then '
+            "--device cuda: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then "
             'pip install "pvae-zoo[gpu]"; or use --device cpu'
         )
     session = _cuda_session(ort, model, options)

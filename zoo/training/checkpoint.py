@@ -69,7 +69,18 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": json.dumps(asdict(checkpoint.progress)),
     }
     # Not save_file: it reports a full disk as an error of its own, without the number that tells the remedy.
-    atomic_write(path, save({k: v.contiguous() for k, v in checkpoint.tensors.items()}, metadata))
+    data = save({k: v.contiguous() for k, v in checkpoint.tensors.items()}, metadata)
+    atomic_write(path, _with_sorted_metadata(data))
+
+
+def _with_sorted_metadata(data: bytes) -> bytes:
+    """The same file with its metadata in order: safetensors writes them in a random one, and hashes would differ."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]])
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -87,7 +98,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         recipe = parse_recipe(json.loads(metadata["recipe"]), f"checkpoint {path}")
         return Checkpoint(recipe, Progress(**json.loads(metadata["progress"])), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise PvaeZooError(f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again") from error
+        raise PvaeZooError(
+            f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again"
+        ) from error
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

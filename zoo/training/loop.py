@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -82,8 +84,11 @@ def latent_noise(architecture: Architecture, count: int, generator: torch.Genera
     return [torch.randn(count, *shape, generator=generator) for shape in architecture.latent_shapes]
 
 
-def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """This process's share of the images of a step; every epoch is a fresh permutation, its last partial batch left out."""
+def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -> NDArray[np.int64]:
+    """This process's share of the images of a step, ``(batch_size,)``.
+
+    Every epoch is a fresh permutation; its last partial batch is left out.
+    """
     batch = config.batch_size * world.size
     per_epoch = count // batch
     if per_epoch == 0:
@@ -91,7 +96,8 @@ def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -
     epoch, position = divmod(step, per_epoch)
     order = np.random.default_rng([config.seed, epoch]).permutation(count)
     mine = position * batch + world.rank * config.batch_size
-    return order[mine : mine + config.batch_size]
+    share: NDArray[np.int64] = order[mine : mine + config.batch_size]
+    return share
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -137,7 +143,7 @@ class Trainer:
         network: nn.Module = self.model
         if world.size > 1:
             network = DistributedDataParallel(network)
-        self.network = torch.compile(network) if compile_model else network
+        self.network: nn.Module = torch.compile(network) if compile_model else network  # type: ignore[assignment]
         # bf16 pays on matrix units and in bandwidth; float32 keeps tiny models and tests exact.
         self.bf16 = self.device.type == "cuda" or bool(torch.backends.mkldnn.is_available() and _has_bf16_units())
 
@@ -339,12 +345,12 @@ class _Meter:
 def _stop_requested() -> Iterator[Callable[[], bool]]:
     """Turn SIGINT and SIGTERM into a question to ask between steps; a second one acts at once."""
     seen: list[int] = []
-    handlers = {}
+    handlers: dict[int, Any] = {}
 
     def remember(number: int, frame: object) -> None:
         seen.append(number)
-        for name, previous in handlers.items():
-            signal.signal(name, previous)
+        for handled, previous in handlers.items():
+            signal.signal(handled, previous)
 
     for name in (signal.SIGINT, signal.SIGTERM):
         try:
@@ -354,8 +360,8 @@ def _stop_requested() -> Iterator[Callable[[], bool]]:
     try:
         yield lambda: bool(seen)
     finally:
-        for name, previous in handlers.items():
-            signal.signal(name, previous)
+        for handled, previous in handlers.items():
+            signal.signal(handled, previous)
 
 
 def _hardware(device: torch.device) -> str:

@@ -56,9 +56,9 @@ def test_channel_masks_go_from_red_to_green_to_blue():
 
 
 def test_channels_that_do_not_divide_are_refused_by_name():
-    with pytest.raises(ValueError, match="in_channels=4 .* 3 image channels"):
+    with pytest.raises(ValueError, match=r"in_channels=4 .* 3 image channels"):
         channel_mask("A", 4, 6, 3)
-    with pytest.raises(ValueError, match="out_channels=4 .* 3 image channels"):
+    with pytest.raises(ValueError, match=r"out_channels=4 .* 3 image channels"):
         channel_mask("A", 6, 4, 3)
     with pytest.raises(ValueError, match="rows >= 0"):
         Window(rows=-1, reach=0)

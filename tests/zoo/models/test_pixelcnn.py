@@ -42,7 +42,7 @@ def allowed(image, config):
     cells = [(c, y, x) for c in range(channels) for y in range(height) for x in range(width)]
 
     def read(cell, rows, own):
-        c, y, x = cell
+        _, y, x = cell
         above = {(i, j) for i in range(y - rows, y) for j in range(x - config.reach, x + config.reach + 1)}
         seen = above | {(y, j) for j in range(x - config.reach, x)}
         inside = {(i, j) for i, j in seen if 0 <= i < height and 0 <= j < width}
@@ -116,8 +116,9 @@ def test_dropout_keeps_the_mean():
 
 
 def test_values_are_scaled_to_plus_minus_one():
-    assert scale_values(torch.tensor([0, 1, 2, 3], dtype=torch.uint8), GREY).tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
-    assert scale_values(torch.tensor([0, 1], dtype=torch.uint8), BINARY).tolist() == [-1, 1]
+    values = torch.arange(4, dtype=torch.uint8)
+    assert scale_values(values, GREY).tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
+    assert scale_values(values[:2], BINARY).tolist() == [-1, 1]
 
 
 def test_an_embedding_is_group_major_and_looks_up_its_own_channel():

@@ -18,7 +18,11 @@ from pvae_zoo.training.checkpoint import (
 
 @pytest.fixture
 def checkpoint(make_recipe):
-    tensors = {"model.a.weight": torch.randn(3, 4), "ema.a.weight": torch.randn(3, 4), "optimizer.0.step": torch.tensor(7.0)}
+    tensors = {
+        "model.a.weight": torch.randn(3, 4),
+        "ema.a.weight": torch.randn(3, 4),
+        "optimizer.0.step": torch.tensor(7.0),
+    }
     return Checkpoint(make_recipe(), Progress(step=7, images=28, seconds=1.5), tensors)
 
 
@@ -47,7 +51,7 @@ def test_tensors_may_lie_in_any_memory_order(checkpoint, tmp_path):
     assert load_checkpoint(tmp_path / "c").tensors["model.w"].equal(tensor)
 
 
-def test_an_optimiser_comes_back_as_it_was():
+def test_an_optimiser_comes_back_as_it_was(make_recipe):
     def step(parameter, optimizer):
         parameter.grad = torch.ones_like(parameter)
         optimizer.step()
@@ -57,7 +61,8 @@ def test_an_optimiser_comes_back_as_it_was():
     step(first, optimizer)
     second = torch.nn.Parameter(first.detach().clone())
     restored = torch.optim.AdamW([second])
-    restore_optimizer(restored, {k.removeprefix("optimizer."): v.clone() for k, v in optimizer_tensors(optimizer).items()})
+    moments = {name: value.clone() for name, value in optimizer_tensors(optimizer).items()}
+    restore_optimizer(restored, Checkpoint(make_recipe(), Progress(), moments).section("optimizer"))
     step(first, optimizer)
     step(second, restored)
     assert first.equal(second)

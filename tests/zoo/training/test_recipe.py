@@ -87,7 +87,7 @@ def test_a_whole_number_may_stand_for_a_real_one():
 def test_an_unknown_recipe_gets_the_nearest_name():
     with pytest.raises(PvaeZooError, match=r"no recipe 'mnits': did you mean 'mnist'\?"):
         load_recipe("mnits")
-    with pytest.raises(PvaeZooError, match="known recipes: .*mnist"):
+    with pytest.raises(PvaeZooError, match=r"known recipes: .*mnist"):
         load_recipe("zzz")
 
 

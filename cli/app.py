@@ -1,0 +1,132 @@
+"""The command ``pvae-zoo``: what it knows before a command is chosen, and how errors become one line.
+
+Help and unknown commands need nothing but click: a command's module is imported when the command is used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import click
+
+from pvae_zoo import __version__
+from pvae_zoo.errors import PvaeZooError
+
+INTERRUPTED = 130
+ARGUMENTS = "pvae_zoo.arguments"
+"""Key in a context's ``meta``: the command line as it was given, for what a picture notes of its making."""
+
+# Name: (module, command in it, line in the list), in the order of the list.
+COMMANDS = {
+    "list": ("pvae_zoo.cli.zoo_commands", "list_command", "The models of the zoo and their figures."),
+    "info": ("pvae_zoo.cli.info", "info_command", "One model: graphs, shapes, hashes, training."),
+    "pull": ("pvae_zoo.cli.zoo_commands", "pull_command", "Copy a bundle where another runtime can load it."),
+    "verify": ("pvae_zoo.cli.verify", "verify_command", "Check a bundle: hashes, contract, golden vectors."),
+    "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
+    "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),
+    "reconstruct": ("pvae_zoo.cli.reconstruct", "reconstruct_command", "Encode images and draw them again."),
+    "complete": ("pvae_zoo.cli.complete", "complete_command", "Keep a part of images and draw the rest."),
+    "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
+    "evaluate": ("pvae_zoo.cli.train", "evaluate_command", "Measure a model on a data set."),
+    "export": ("pvae_zoo.cli.train", "export_command", "Export a trained model as a bundle of ONNX graphs."),
+    "doctor": ("pvae_zoo.cli.doctor", "doctor_command", "What is installed, and what really loads."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used and turns users' errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no command {args[0]!r}: " + (f"did you mean {near[0]!r}?" if near else "see pvae-zoo --help"))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line_errors(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line_errors(ctx: click.Context) -> Iterator[None]:
+    try:
+        yield
+    except PvaeZooError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("Interrupted", err=True)
+        ctx.exit(INTERRUPTED)
+    except MemoryError as error:
+        raise click.ClickException("out of memory: lower --batch-size or the number of images") from error
+    except RuntimeError as error:
+        # onnxruntime's errors come from an extension module: they are known by where they were made.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise click.ClickException(f"onnxruntime failed: {str(error).splitlines()[0]}") from error
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="pvae-zoo %(version)s")
+def cli() -> None:
+    """Trained PixelVAEs over onnxruntime: samples, latent codes and a likelihood for every image.
+
+    \b
+    Example:
+        pvae-zoo sample --n 16
+        pvae-zoo nll images/
+    """
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The entry point: runs a command and exits."""
+    try:
+        cli.main(args, prog_name="pvae-zoo", standalone_mode=True)
+    except SystemExit as end:
+        sys.exit(_flushed(end.code))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo("Error: cannot write the output: the disk is full", err=True)
+        sys.exit(_flushed(1))
+
+
+def _flushed(code: Any) -> Any:
+    """The exit code, once all output is out: a reader that has left is no error, a full disk is one."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more on its way out: it must find nothing to complain about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:
+            click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
+        return code or 1
+    return code

@@ -1,0 +1,84 @@
+"""``info``: one model in full."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from pvae_zoo.bundle import TensorSpec
+from pvae_zoo.cli.options import json_option, model_argument
+from pvae_zoo.cli.output import bundle_size, echo_json, image_shape, mebibytes, number, table
+from pvae_zoo.registry import open_bundle
+
+
+@click.command("info")
+@model_argument
+@json_option
+def info_command(model: str, as_json: bool) -> None:
+    """Describe MODEL, a name of the zoo or the folder of a bundle: graphs, shapes, hashes, training, figures.
+
+    \b
+    Example:
+        pvae-zoo info mnist
+        pvae-zoo info mnist --json
+    """
+    from pvae_zoo.evaluation import stored_evaluations
+
+    bundle = open_bundle(model)
+    measured = stored_evaluations(bundle)
+    if as_json:
+        extra = {
+            "sha256": bundle.digest,
+            "path": str(bundle.folder),
+            "bytes": bundle_size(bundle),
+            "measured": measured,
+        }
+        echo_json(asdict(bundle.config) | extra)
+        return
+    config, geometry = bundle.config, bundle.config.geometry
+    latents = ", ".join(f"{z.name} {'x'.join(map(str, z.shape))}" for z in config.latents)
+    facts = [
+        ("image", image_shape(bundle)),
+        ("latents", latents),
+        ("parameters", f"{config.parameters:,} ({config.macs_per_pixel:,} multiply-adds a pixel)"),
+        ("dataset", config.dataset),
+        ("training", _training(config.training)),
+        *(("measured", line) for line in map(_measurement, measured)),
+        ("wavefront", f"pixels with x + {geometry.slope} y = t in one step"),
+        ("canvas", f"{geometry.rows_per_image} rows an image, {geometry.stride} a line, {geometry.top} lines above"),
+        ("path", f"{bundle.folder} ({mebibytes(bundle_size(bundle))})"),
+        ("sha256", bundle.digest),
+    ]
+    click.echo(f"{config.name}: {config.title}\n\n{table(facts)}\n")
+    for graph in config.graphs.values():
+        click.echo(f"{graph.file}  {mebibytes(graph.size)}  sha256 {graph.sha256}")
+        click.echo(f"    in   {_tensors(graph.inputs)}\n    out  {_tensors(graph.outputs)}")
+
+
+def _training(training: dict[str, Any]) -> str:
+    parts = []
+    if "images_seen" in training:
+        parts.append(f"{training['images_seen']:,} images seen")
+    if "hours" in training:
+        parts.append(f"{training['hours']:.1f} hours")
+    if "valid_elbo_nats" in training:
+        parts.append(f"best validation ELBO {training['valid_elbo_nats']:.2f} nats")
+    return ", ".join(parts) or "-"
+
+
+def _measurement(row: dict[str, Any]) -> str:
+    iwae = row.get("iwae_nll_nats")
+    text = f"{row.get('split')}, {row.get('images', 0):,} images: NLL {number(row.get('nll_nats'))} nats, "
+    text += f"{number(row.get('bits_per_dim'), 4)} bits/dim, KL {' + '.join(map(number, row.get('kl_nats', [])))}"
+    return text + (f", IWAE {number(iwae)} (K = {row.get('samples')})" if iwae is not None else "")
+
+
+def _tensors(specs: tuple[TensorSpec, ...]) -> str:
+    """Tensors with type and shape; the canvases, one a layer, as one entry."""
+    canvases = [spec for spec in specs if spec.name.startswith("canvas_")]
+    shown = [f"{s.name} {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs if s not in canvases]
+    if canvases:
+        shown.append(f"{canvases[0].name} .. {canvases[-1].name} {canvases[0].dtype} (P, channels)")
+    return ", ".join(shown)

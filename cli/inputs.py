@@ -1,0 +1,68 @@
+"""Reading the images that a command was given, the unusable ones with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from pvae_zoo.cli.output import FAILED
+from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.runtime.images import ImageError, ImageSource, find_images, read_image
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the options allow to make an image fit."""
+
+    resize: bool
+    binarize: int | None
+    convert: bool
+
+    def read(self, source: ImageSource, image: ImageShape) -> NDArray[np.uint8] | ImageError:
+        """The image ``(C, H, W)``, or why it cannot be used."""
+        try:
+            return read_image(source, image, resize=self.resize, binarize=self.binarize, convert=self.convert)
+        except ImageError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The usable images ``(N, C, H, W)`` with their names, and how many were not."""
+
+    images: NDArray[np.uint8]
+    names: list[str]
+    failed: int
+
+    @property
+    def count(self) -> int:
+        return len(self.names) + self.failed
+
+    def stems(self) -> list[str]:
+        """A file name for each image, without suffix; numbered where two are the same."""
+        stems = [PurePath(name).stem for name in self.names]
+        if len({stem.lower() for stem in stems}) == len(stems):
+            return stems
+        return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]
+
+
+def read_inputs(paths: Sequence[str], image: ImageShape, fit: Fit) -> Inputs:
+    """All images at once; what is wrong with the others goes to stderr. Ends the command if none is left."""
+    images, names, failed = [], [], 0
+    for source in find_images(paths):
+        values = fit.read(source, image)
+        if isinstance(values, ImageError):
+            click.echo(f"{source.name}: {values}", err=True)
+            failed += 1
+        else:
+            images.append(values)
+            names.append(source.name)
+    if not images:
+        click.echo("Error: no image could be used", err=True)
+        click.get_current_context().exit(FAILED)
+    return Inputs(np.stack(images), names, failed)

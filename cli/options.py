@@ -1,0 +1,67 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from pvae_zoo.registry import DEFAULT_MODEL
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _checked_seed(ctx: click.Context, param: click.Parameter, seed: int) -> int:
+    # Not a range type: help would spell out 9223372036854775807.
+    if not 0 <= seed < 2**63:
+        raise click.BadParameter(f"{seed} is out of range: choose one from 0 to 2^63 - 1")
+    return seed
+
+
+model_option = click.option(
+    "--model", "-m", default=DEFAULT_MODEL, show_default=True, metavar="MODEL", help="A name of the zoo, or a bundle."
+)
+model_argument = click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")
+seed_option = click.option(
+    "--seed", type=int, callback=_checked_seed, default=0, show_default=True, metavar="N", help="Of all noise."
+)
+device_option = click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+)
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all cores]"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+temperature_option = click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="T",
+    help="Divides the logits: below 1 smoother, 1 is the model itself.",
+)
+paths_argument = click.argument("paths", nargs=-1, required=True)
+
+
+def batch_size_option(default: int, what: str) -> Callable[[Command], Command]:
+    """``--batch-size``, which bounds the memory and changes no result."""
+    return click.option(
+        "--batch-size", type=click.IntRange(min=1), default=default, show_default=True, metavar="N", help=what
+    )
+
+
+def image_options(command: Command) -> Command:
+    """How images are made to fit the model; nothing is changed silently."""
+    for option in (
+        click.option("--convert", is_flag=True, help="Turn colour into grey for a grey model."),
+        click.option(
+            "--binarize",
+            type=click.IntRange(1, 255),
+            metavar="T",
+            help="For a black-and-white model: values from T on are white.",
+        ),
+        click.option("--resize", is_flag=True, help="Crop to the model's shape and resample."),
+    ):
+        command = option(command)
+    return command

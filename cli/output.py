@@ -1,0 +1,64 @@
+"""What commands print: JSON or aligned text on stdout, notes on stderr, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from pvae_zoo.bundle import Bundle
+
+FAILED = 1
+SOME_FAILED = 3
+
+
+def echo_json(data: Any) -> None:
+    """One JSON document on stdout; a figure that is no number is null."""
+    click.echo(json.dumps(finite(data), indent=2))
+
+
+def finite(data: Any) -> Any:
+    """The same with NaN and infinities, which JSON does not know, as None."""
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows as aligned columns, those with an index in ``right`` flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
+
+
+def bundle_size(bundle: Bundle) -> int:
+    """Bytes of the files whose hashes the bundle states."""
+    return sum(spec.size for spec in bundle.files())
+
+
+def image_shape(bundle: Bundle) -> str:
+    image = bundle.config.image
+    return f"{image.channels}x{image.height}x{image.width}, {image.levels} levels"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def exit_for_failures(failed: int, count: int) -> None:
+    """End with 3 if some of ``count`` inputs failed, with 1 if all did."""
+    if failed:
+        click.echo(f"Error: {failed} of {count} {'image' if count == 1 else 'images'} could not be used", err=True)
+        click.get_current_context().exit(FAILED if failed == count else SOME_FAILED)

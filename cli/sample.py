@@ -1,0 +1,116 @@
+"""``sample``: draw images."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+
+import click
+
+from pvae_zoo.cli.options import (
+    batch_size_option,
+    device_option,
+    json_option,
+    model_option,
+    seed_option,
+    temperature_option,
+    threads_option,
+)
+from pvae_zoo.cli.output import echo_json
+
+
+@click.command("sample")
+@model_option
+@click.option("--n", "-n", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="How many.")
+@seed_option
+@temperature_option
+@click.option(
+    "--out", "-o", default="samples.png", show_default=True, metavar="TARGET", help="x.png, x.npy, x.npz or folder/."
+)
+@click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Images in a row of the PNG.")
+@click.option(
+    "--order",
+    type=click.Choice(["wavefront", "raster"]),
+    default="wavefront",
+    show_default=True,
+    help="Order of the pixels: raster is slower and draws the same.",
+)
+@batch_size_option(256, "Images drawn at once.")
+@device_option
+@threads_option
+@json_option
+def sample_command(
+    model: str,
+    n: int,
+    seed: int,
+    temperature: float,
+    out: str,
+    columns: int | None,
+    order: str,
+    batch_size: int,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Draw images from a model.
+
+    A .png target is one grid, .npy and .npz are arrays, a folder (with a final /) gets one PNG an image. Image i of a
+    seed is the same whatever the other options are; the PNG notes what drew it.
+
+    \b
+    Example:
+        pvae-zoo sample --n 16
+        pvae-zoo sample --model mnist --n 100 --seed 7 --out digits/
+    """
+    import pvae_zoo
+    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.runtime.pictures import check_target, save_grid, save_images
+
+    is_grid = out.lower().endswith(".png") and not Path(out).is_dir()
+    if columns is not None and not is_grid:
+        raise click.UsageError("--columns is for a grid: give --out a name that ends in .png")
+    check_target(out)
+    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
+    start = time.perf_counter()
+    with progress_bar("steps") as progress:
+        images = runtime.sample(
+            n,
+            seed=seed,
+            temperature=temperature,
+            batch_size=batch_size,
+            order=order,  # type: ignore[arg-type]
+            progress=progress,
+        )
+    seconds = time.perf_counter() - start
+    command = ["pvae-zoo", "sample", "--model", model, "--n", str(n), "--seed", str(seed)]
+    command += [] if temperature == 1 else ["--temperature", f"{temperature:g}"]
+    metadata = {
+        "model": runtime.name,
+        "model_sha256": runtime.bundle.digest,
+        "seed": str(seed),
+        "temperature": f"{temperature:g}",
+        "n": str(n),
+        "provider": runtime.provider,
+        "version": pvae_zoo.__version__,
+        "command": shlex.join(command),
+    }
+    levels = runtime.image.levels
+    if is_grid:
+        save_grid(images, Path(out), levels=levels, metadata=metadata, columns=columns)
+        files = [Path(out)]
+    else:
+        files = save_images(images, out, levels=levels, metadata=metadata)
+    if as_json:
+        echo_json({
+            "model": runtime.name,
+            "model_sha256": runtime.bundle.digest,
+            "provider": runtime.provider,
+            "n": n,
+            "seed": seed,
+            "temperature": temperature,
+            "seconds": round(seconds, 3),
+            "files": [str(file) for file in files],
+        })  # fmt: skip
+    else:
+        click.echo(f"{out}: {n} image{'s' * (n > 1)} of {runtime.name} in {seconds:.1f} s on {runtime.provider}")

@@ -1,0 +1,79 @@
+"""``verify``: does a bundle compute here what it was published to compute?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pvae_zoo.cli.options import device_option, json_option, model_argument
+from pvae_zoo.cli.output import FAILED, echo_json
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.registry import open_bundle
+
+if TYPE_CHECKING:
+    from pvae_zoo.bundle import Bundle
+    from pvae_zoo.export.parity import Parity
+
+
+@click.command("verify")
+@model_argument
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Compare with these weights too.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Data set for that; golden images if none."
+)
+@device_option
+@json_option
+def verify_command(model: str, checkpoint: Path | None, data: Path | None, device: str, as_json: bool) -> None:
+    """Check MODEL, a name of the zoo or a bundle: hashes, the graphs' contract, and the golden vectors.
+
+    Every output must be within 1e-4 of the golden one, and a wavefront must draw the golden images. With --checkpoint
+    (needs PyTorch) the graphs are compared with the weights that they were made from.
+
+    \b
+    Example:
+        pvae-zoo verify mnist
+        pvae-zoo verify bundles/mnist --checkpoint runs/mnist/best.safetensors --data data/binarized_mnist
+    """
+    from pvae_zoo.verification import verify_bundle
+
+    if data is not None and checkpoint is None:
+        raise click.UsageError("--data is for the comparison with --checkpoint: give both")
+    bundle = open_bundle(model)
+    found = verify_bundle(bundle, device)  # type: ignore[arg-type]
+    parity = _parity(bundle, checkpoint, data) if checkpoint is not None and found.ok else None
+    ok = found.ok and (parity is None or parity.ok)
+    if as_json:
+        report: dict[str, Any] = {"name": bundle.name, "path": str(bundle.folder), "ok": ok, **asdict(found)}
+        echo_json(report | {"parity": None if parity is None else asdict(parity) | {"ok": parity.ok}})
+    else:
+        click.echo(f"{bundle.name} at {bundle.folder}" + (f" on {found.provider}" if found.provider else ""))
+        click.echo(f"  files            {len(found.files)} of {len(bundle.files())} have the size and hash they should")
+        for role, difference in found.largest_difference.items():
+            click.echo(f"  {role:<16} differs from the golden vectors by at most {difference:.1e}")
+        if found.pixels:
+            click.echo(f"  wavefront        {found.differing_pixels} of {found.pixels} drawn values differ")
+        if parity is not None:
+            _print_parity(parity)
+        for problem in found.problems:
+            click.echo(f"  PROBLEM          {problem}")
+        click.echo("everything holds" if ok else "does not hold")
+    if not ok:
+        click.get_current_context().exit(FAILED)
+
+
+def _parity(bundle: Bundle, checkpoint: Path, data: Path | None) -> Parity:
+    try:
+        from pvae_zoo.export.parity import check_parity
+    except ImportError as error:
+        raise PvaeZooError(f'{error.name} is not installed: run pip install "pvae-zoo[train]"') from error
+    return check_parity(bundle, checkpoint, data)
+
+
+def _print_parity(parity: Parity) -> None:
+    for name, difference in parity.largest_difference.items():
+        click.echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
+    click.echo(f"  ELBO             differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim", nl=False)
+    click.echo(f" ({parity.images:,} images)")

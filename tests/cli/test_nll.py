@@ -1,0 +1,192 @@
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pvae_zoo
+
+INTERRUPT = """
+import os, signal
+from pvae_zoo.runtime.model import PixelVAE
+real = PixelVAE.nll
+def nll(self, *args, first, **options):
+    if first:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(self, *args, first=first, **options)
+PixelVAE.nll = nll
+"""
+
+
+def report(result, code=0):
+    assert result.exit_code == code, result.stderr
+    return json.loads(result.stdout)
+
+
+def spoil(folder):
+    """Add what a real folder holds besides good images; the names of the bad ones."""
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(folder / "b1-size.png")
+    Image.fromarray(grey).save(folder / "b2-grey.png")
+    Image.fromarray(grey.astype(np.uint16) * 900).save(folder / "b3-deep.png")
+    Image.fromarray(np.dstack([grey * 0, grey * 0, grey])).save(folder / "b4-colour.png")
+    Image.fromarray(np.dstack([grey * 0, grey])).save(folder / "b5-alpha.png")
+    frames = [Image.fromarray(grey * 0), Image.fromarray(grey * 0 + 255)]
+    frames[0].save(folder / "c1-animated.gif", save_all=True, append_images=frames[1:])
+    (folder / "c2-cut.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    (folder / "c3-text.png").write_text("no image")
+    (folder / "c4-empty.png").touch()
+    (folder / "notes.txt").write_text("not looked at")
+    return sorted(path.name for path in folder.glob("*-*"))
+
+
+def test_the_figures_are_the_librarys_and_the_schema_is_as_documented(run, model, folder, digits):
+    scores = pvae_zoo.load(model).nll(digits, seed=2)
+    found = report(run("nll", "--model", model, folder, "--seed", 2, "--json"))
+    assert list(found) == ["model", "provider", "samples", "seed", "images", "mean"]
+    assert (found["model"], found["provider"], found["samples"], found["seed"]) == (
+        "tiny",
+        "CPUExecutionProvider",
+        1,
+        2,
+    )
+    for index, row in enumerate(found["images"]):
+        assert row == {
+            "path": str(folder / f"{'abcde'[index]}.png"),
+            "status": "ok",
+            "bits_per_dim": pytest.approx(scores.bits_per_dim[index]),
+            "nll_nats": pytest.approx(scores.nll_nats[index]),
+            "reconstruction_nats": pytest.approx(scores.reconstruction_nats[index]),
+            "kl_nats": pytest.approx(list(scores.kl_nats[index])),
+        }
+    assert len(found["images"]) == 5
+    assert found["mean"] == {
+        "bits_per_dim": pytest.approx(scores.bits_per_dim.mean()),
+        "nll_nats": pytest.approx(scores.nll_nats.mean()),
+        "standard_error_nats": pytest.approx(scores.standard_error_nats),
+        "reconstruction_nats": pytest.approx(scores.reconstruction_nats.mean()),
+        "kl_nats": pytest.approx(list(scores.kl_nats.mean(axis=0))),
+        "count": 5,
+        "failed": 0,
+    }
+
+
+def test_samples_add_the_importance_weighted_bound(run, model, folder, digits):
+    scores = pvae_zoo.load(model).nll(digits, samples=4)
+    found = report(run("nll", "--model", model, folder, "--samples", 4, "--json"))
+    assert [row["iwae_nll_nats"] for row in found["images"]] == pytest.approx(list(scores.iwae_nll_nats))
+    assert found["mean"]["iwae_nll_nats"] == pytest.approx(scores.iwae_nll_nats.mean())
+    assert "IWAE K=4" in run("nll", "--model", model, folder, "--samples", 4).stdout
+
+
+def test_bad_images_have_a_row_each_and_change_no_figure(run, model, folder, digits):
+    scores = pvae_zoo.load(model).nll(digits)
+    bad = spoil(folder)
+    for batch_size in (1, 3, 64):
+        result = run("nll", "--model", model, folder, "--json", "--batch-size", batch_size)
+        found = report(result, code=3)
+        rows = {row["path"].split("/")[-1]: row for row in found["images"]}
+        assert sorted(rows) == list(rows) == sorted([*bad, *(f"{name}.png" for name in "abcde")])
+        assert [rows[f"{name}.png"]["nll_nats"] for name in "abcde"] == pytest.approx(list(scores.nll_nats))
+        for name in bad:
+            assert set(rows[name]) == {"path", "status", "reason"} and rows[name]["status"] == "error"
+        assert found["mean"]["count"] == 5 and found["mean"]["failed"] == len(bad) == 9
+        assert found["mean"]["nll_nats"] == pytest.approx(scores.nll_nats.mean())
+        assert result.stderr == "Error: 9 of 14 images could not be used\n"
+    reasons = {name: rows[name]["reason"] for name in bad}
+    assert "is 8x9, the model takes 8x8" in reasons["b1-size.png"] and "--binarize" in reasons["b2-grey.png"]
+    assert "8 bits" in reasons["b3-deep.png"] and "--convert" in reasons["b4-colour.png"]
+    assert "transparent" in reasons["b5-alpha.png"] and "frames" in reasons["c1-animated.gif"]
+
+
+def test_the_table_has_a_line_an_image_and_a_mean(run, model, folder):
+    spoil(folder)
+    result = run("nll", "--model", model, folder)
+    head, *lines, mean = result.stdout.splitlines()
+    assert result.exit_code == 3 and head.split() == ["BITS/DIM", "NATS", "RECONSTRUCTION", "KL", "z1", "PATH"]
+    assert len(lines) == 14 and sum(line.lstrip().startswith("error") for line in lines) == 9
+    column = head.index("PATH")
+    assert all(line[column:].startswith(str(folder)) for line in lines)
+    assert mean[column:].startswith("mean of 5 images, standard error ")
+    bits, nats, reconstruction, kl, path = lines[0].split()
+    assert path.endswith("a.png") and float(nats) == pytest.approx(float(reconstruction) + float(kl), abs=0.02)
+    assert float(bits) == pytest.approx(float(nats) / (64 * np.log(2)), abs=1e-3)
+    assert result.stderr.startswith("tiny on CPUExecutionProvider\n")
+
+
+def test_options_make_images_fit(run, model, folder):
+    for path in folder.iterdir():
+        path.unlink()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)).save(folder / "photo.png")
+    assert run("nll", "--model", model, folder).exit_code == 1
+    assert run("nll", "--model", model, folder, "--resize", "--convert", "--binarize", 128).exit_code == 0
+
+
+def test_globs_zips_and_files_in_the_order_given(run, model, folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.write(folder / "d.png", "in/d.png")
+    found = report(run("nll", "--model", model, "more.zip", "digits/[bc]*.png", "digits/a.png", "--json"))
+    assert [row["path"] for row in found["images"]] == [
+        "more.zip/in/d.png", "digits/b.png", "digits/c.png", "digits/a.png"
+    ]  # fmt: skip
+
+
+def test_one_image_has_no_standard_error(run, model, folder):
+    assert report(run("nll", "--model", model, folder / "a.png", "--json"))["mean"]["standard_error_nats"] == 0
+
+
+def test_all_images_bad_is_a_failure_with_rows(run, model, folder):
+    for path in folder.iterdir():
+        path.write_text("no image")
+    found = report(run("nll", "--model", model, folder, "--json"), code=1)
+    assert found["mean"]["count"] == 0 and found["mean"]["failed"] == 5 and found["mean"]["nll_nats"] is None
+    assert run("nll", "--model", model, folder).exit_code == 1
+
+
+@pytest.mark.parametrize(("path", "said"), [("empty", "no images in empty"), ("gone", "no file or folder gone")])
+def test_nothing_to_score_is_said_at_once(run, model, tmp_path, path, said):
+    (tmp_path / "empty").mkdir()
+    for options in ([], ["--json"]):
+        result = run("nll", "--model", model, path, *options)
+        assert result.exit_code == 1 and said in result.stderr and result.stdout == ""
+
+
+def test_options_that_do_not_suit_the_model_end_the_command(run, make_tiny, tmp_path):
+    bytes_model = make_tiny(image=(3, 4, 4, 256), latents=4).bundle.folder
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    result = run("nll", "--model", bytes_model, "x.png", "--binarize", 9, "--json")
+    assert result.exit_code == 1 and "--binarize is for black-and-white models" in result.stderr
+    assert result.stdout == ""
+    assert run("nll", "--model", bytes_model, "x.png").exit_code == 0
+
+
+@pytest.mark.parametrize("options", [["--samples", "0"], ["--binarize", "256"], ["--binarize", "0"], ["--seed", "-1"]])
+def test_impossible_options_are_usage_errors(run, model, folder, options):
+    assert run("nll", "--model", model, folder, *options).exit_code == 2
+    assert run("nll", "--model", model).exit_code == 2
+
+
+def test_an_interrupt_prints_no_half_document(spawn, model, folder, files):
+    before = files()
+    done = spawn("nll", "--model", model, folder, "--batch-size", 2, "--json", before=INTERRUPT)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "Interrupted") and files() == before
+    done = spawn("nll", "--model", model, folder, "--batch-size", 2, before=INTERRUPT)
+    assert done.returncode == 130 and len(done.stdout.splitlines()) == 3  # the head and what was scored
+
+
+def test_only_a_batch_of_images_is_in_memory(run, model, folder, monkeypatch):
+    from pvae_zoo.runtime.model import PixelVAE
+
+    real, sizes = PixelVAE.nll, []
+
+    def nll(self, images, **options):
+        sizes.append(len(images))
+        return real(self, images, **options)
+
+    monkeypatch.setattr(PixelVAE, "nll", nll)
+    for index in range(7):
+        shutil.copy(folder / "a.png", folder / f"x{index}.png")
+    report(run("nll", "--model", model, folder, "--json", "--batch-size", 5))
+    assert sizes == [5, 5, 2]

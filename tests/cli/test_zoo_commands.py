@@ -1,0 +1,216 @@
+import json
+import shutil
+
+import onnx
+import pytest
+
+import pvae_zoo
+from pvae_zoo import registry
+from pvae_zoo.bundle import CONFIG, Bundle
+from pvae_zoo.evaluation import evaluate, save_evaluation
+
+
+@pytest.fixture
+def measured(zoo, digits):
+    """The zoo's model with two results, of its digits."""
+    model = pvae_zoo.load("mnist")
+    for samples in (1, 4):
+        result = evaluate(model, digits, split="test", samples=samples, limit=None, seed=0, command="pvae-zoo evaluate")
+        save_evaluation(model.bundle, result)
+    return result
+
+
+def test_list(run, zoo, eight):
+    result = run("list")
+    head, row = result.stdout.splitlines()
+    assert head.split() == ["MODEL", "IMAGE", "PARAMETERS", "SIZE", "NLL", "BITS/DIM", "IWAE", "PATH"]
+    assert row.split()[:2] == ["tiny", "1x8x8,"] and row.endswith(str(zoo / "mnist"))
+
+
+def test_list_has_the_measured_figures(run, measured):
+    row = run("list").stdout.splitlines()[1].split()
+    assert f"{measured.nll_nats:.2f}" in row and f"{measured.iwae_nll_nats:.2f}" in row
+    test = json.loads(run("list", "--json").stdout)["models"][0]["test"]
+    assert test["nll_nats"] == measured.nll_nats and test["iwae_samples"] == 4 and test["images"] == 5
+
+
+def test_list_as_json(run, zoo, eight):
+    (model,) = json.loads(run("list", "--json").stdout)["models"]
+    assert model["sha256"] == eight.bundle.digest and model["test"] is None and model["path"] == str(zoo / "mnist")
+    assert model["image"] == {"channels": 1, "height": 8, "width": 8, "levels": 2}
+    assert model["bytes"] == sum(spec.size for spec in eight.bundle.files())
+
+
+def test_an_empty_zoo_is_a_broken_installation(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "bundles_folder", lambda: tmp_path)
+    result = run("list")
+    assert result.exit_code == 1 and "install the package again" in result.stderr
+
+
+def test_info(run, measured, eight):
+    text = run("info").stdout
+    assert text.startswith("tiny: A tiny model\n") and eight.bundle.digest in text
+    for graph in eight.bundle.config.graphs.values():
+        assert f"{graph.file}  " in text and graph.sha256 in text
+    assert "z1_noise float32 (N, 3)" in text and f"IWAE {measured.iwae_nll_nats:.2f} (K = 4)" in text
+
+
+def test_info_as_json_is_the_contract(run, model, eight):
+    found = json.loads(run("info", model, "--json").stdout)
+    assert found["graphs"].keys() == eight.bundle.config.graphs.keys() and found["sha256"] == eight.bundle.digest
+
+
+def test_pull_says_where_a_shipped_model_is(run, zoo):
+    result = run("pull", "mnist")
+    assert result.exit_code == 0 and f"tiny is at {zoo / 'mnist'}" in result.stdout and "hashes hold" in result.stdout
+
+
+def test_pull_copies_a_bundle_that_works(run, zoo, eight):
+    found = json.loads(run("pull", "mnist", "--to", "a/b", "--json").stdout)
+    assert found["path"] == "a/b" and found["sha256"] == eight.bundle.digest
+    assert pvae_zoo.load("a/b").sample(1).shape == (1, 1, 8, 8)
+    assert run("pull", "mnist", "--to", "a/b").exit_code == 0  # the same again
+
+
+def test_pull_brings_the_card(run, zoo, tmp_path, monkeypatch):
+    (tmp_path / "tiny.md").write_text("# card")
+    monkeypatch.setattr("pvae_zoo.pull.resources.files", lambda package: tmp_path)
+    assert run("pull", "mnist", "--to", "copy").exit_code == 0
+    assert (tmp_path / "copy" / "README.md").read_text() == "# card"
+
+
+def test_pull_overwrites_no_other_bundle(run, zoo, make_tiny, tmp_path):
+    other = make_tiny(image=(1, 8, 8, 2), latents=2).bundle
+    shutil.copytree(other.folder, tmp_path / "there")
+    result = run("pull", "mnist", "--to", "there")
+    assert result.exit_code == 1 and "there and differs" in result.stderr and "--force" in result.stderr
+    assert Bundle(tmp_path / "there").digest == other.digest
+    assert run("pull", "mnist", "--to", "there", "--force").exit_code == 0
+    assert Bundle(tmp_path / "there").digest == pvae_zoo.load("mnist").bundle.digest
+    assert run("verify", "there").exit_code == 0
+
+
+def test_a_full_disk_leaves_no_bundle(run, zoo, small_disk):
+    (small_disk / "filler").write_bytes(bytes(60_000))
+    result = run("pull", "mnist", "--to", small_disk / "copy")
+    assert result.exit_code == 1 and "the disk is full" in result.stderr
+    assert not (small_disk / "copy" / CONFIG).exists() and not list(small_disk.rglob("*.part"))
+
+
+def test_pull_of_a_damaged_bundle_copies_nothing(run, flipped, tmp_path):
+    result = run("pull", flipped, "--to", "copy")
+    assert result.exit_code == 1 and "not what was published" in result.stderr and not (tmp_path / "copy").exists()
+
+
+# ---- verify ----
+
+
+def test_verify_finds_nothing_wrong(run, model):
+    result = run("verify", model)
+    assert result.exit_code == 0 and result.stdout.endswith("everything holds\n")
+    assert "7 of 7 have the size" in result.stdout and "0 of 256 drawn values differ" in result.stdout
+
+
+def test_verify_as_json(run, tiny):
+    found = json.loads(run("verify", tiny.bundle.folder, "--json").stdout)
+    assert found["ok"] and found["problems"] == [] and found["parity"] is None and found["differing_pixels"] == 0
+    assert set(found["largest_difference"]) == set(tiny.bundle.config.graphs)
+    assert max(found["largest_difference"].values()) <= 1e-4
+
+
+def test_verify_names_each_damaged_file(run, flipped):
+    (flipped / "golden.npz").unlink()
+    result = run("verify", flipped)
+    assert result.exit_code == 1 and result.stdout.endswith("does not hold\n")
+    assert "5 of 7" in result.stdout and result.stdout.count("PROBLEM") == 2
+    assert not json.loads(run("verify", flipped, "--json").stdout)["ok"]
+
+
+def rewrite(folder, role, change):
+    """Change a graph and state its new hash, as a bad export would."""
+    import hashlib
+
+    config = json.loads((folder / CONFIG).read_text())
+    path = folder / config["graphs"][role]["file"]
+    graph = onnx.load(path)
+    change(graph.graph)
+    path.write_bytes(graph.SerializeToString())
+    config["graphs"][role] |= {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (folder / CONFIG).write_text(json.dumps(config))
+
+
+def _shift_weights(graph):
+    weights = next(w for w in graph.initializer if len(w.dims) > 1 and w.data_type == onnx.TensorProto.FLOAT)
+    values = onnx.numpy_helper.to_array(weights) + 0.01
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+
+
+@pytest.mark.parametrize("role", ["encoder", "decoder_context", "decoder", "decoder_step"])
+def test_verify_finds_other_weights_behind_right_hashes(run, eight, copy_bundle, role):
+    folder = copy_bundle(eight.bundle)
+    rewrite(folder, role, _shift_weights)
+    result = run("verify", folder)
+    assert result.exit_code == 1 and f"{role}: differs by" in result.stdout
+
+
+def _rename_output(graph):
+    for node in graph.node:
+        node.output[:] = ["zz" if name == "log_prob" else name for name in node.output]
+        node.input[:] = ["zz" if name == "log_prob" else name for name in node.input]
+    next(o for o in graph.output if o.name == "log_prob").name = "zz"
+
+
+def test_verify_finds_a_broken_contract(run, eight, copy_bundle):
+    folder = copy_bundle(eight.bundle)
+    rewrite(folder, "decoder", _rename_output)
+    result = run("verify", folder)
+    assert result.exit_code == 1 and "PROBLEM          decoder: its outputs are zz" in result.stdout
+
+
+def test_verify_finds_a_wrong_shape_in_the_config(run, eight, copy_bundle):
+    folder = copy_bundle(eight.bundle)
+    config = json.loads((folder / CONFIG).read_text())
+    config["graphs"]["prior"]["inputs"][0]["shape"] = ["N", 4]
+    (folder / CONFIG).write_text(json.dumps(config))
+    result = run("verify", folder)
+    assert result.exit_code == 1 and "config.json says float32 ['N', 4]" in result.stdout
+
+
+def test_verify_survives_what_is_no_graph(run, eight, copy_bundle):
+    import hashlib
+
+    folder = copy_bundle(eight.bundle)
+    config = json.loads((folder / CONFIG).read_text())
+    for spec in (config["graphs"]["prior"], config["golden"]):
+        (folder / spec["file"]).write_bytes(b"nothing")
+        spec |= {"size": 7, "sha256": hashlib.sha256(b"nothing").hexdigest()}
+    (folder / CONFIG).write_text(json.dumps(config))
+    result = run("verify", folder)
+    assert result.exit_code == 1 and "prior: onnxruntime does not load it" in result.stdout
+    assert "golden.npz cannot be read" in result.stdout
+
+
+def test_verify_compares_with_the_checkpoint(run, eight, make_tiny):
+    own = eight.bundle.folder / "weights.safetensors"
+    result = run("verify", eight.bundle.folder, "--checkpoint", own)
+    assert result.exit_code == 0 and "differs from PyTorch by at most" in result.stdout
+    other = make_tiny(image=(1, 8, 8, 2), latents=2).bundle.folder / "weights.safetensors"
+    assert run("verify", eight.bundle.folder, "--checkpoint", other).exit_code == 1
+
+
+def test_parity_without_torch_says_what_to_install(spawn, eight):
+    path = eight.bundle.folder
+    hide = "sys.modules['torch'] = None"
+    done = spawn("verify", path, "--checkpoint", path / "weights.safetensors", before=hide)
+    assert done.returncode == 1 and 'pip install "pvae-zoo[train]"' in done.stderr and "Traceback" not in done.stderr
+
+
+def test_data_needs_a_checkpoint(run, model):
+    assert run("verify", model, "--data", ".").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["info", "pull", "verify"])
+def test_a_folder_without_a_bundle_is_one_line(run, tmp_path, command):
+    (tmp_path / "x").mkdir()
+    result = run(command, "x")
+    assert result.exit_code == 1 and "the folder 'x' is no bundle" in result.stderr

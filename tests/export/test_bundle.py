@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+
+from pvae_zoo.bundle import CONFIG, GOLDEN, ROLES, WEIGHTS, Bundle
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.export.bundle import model_of, write_bundle
+from pvae_zoo.runtime.sessions import open_session
+from pvae_zoo.training.checkpoint import load_checkpoint
+
+FORBIDDEN = {"Loop", "If", "Scan", "CumSum", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
+FORBIDDEN |= {"Multinomial", "Bernoulli", "Dropout", "GatherElements", "GatherND"}
+
+
+def graphs(tiny):
+    return {role: onnx.load_from_string(tiny.bundle.read_graph(role)) for role in ROLES}
+
+
+def test_two_exports_are_the_same_bytes(tiny, tmp_path):
+    write_bundle(tiny.checkpoint, tmp_path)
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(written) == sorted([CONFIG, GOLDEN, WEIGHTS, *(f"{role}.onnx" for role in ROLES)])
+    for name, data in written.items():
+        assert (tiny.bundle.folder / name).read_bytes() == data, name
+
+
+def test_every_file_is_as_the_config_states(tiny):
+    for spec in tiny.bundle.files():
+        assert len(tiny.bundle.read(spec)) == spec.size
+    stated = [spec.file for spec in tiny.bundle.files()] + [CONFIG]
+    assert sorted(stated) == sorted(path.name for path in tiny.bundle.folder.iterdir())
+
+
+def test_graphs_are_valid_and_of_portable_operators_only(tiny):
+    for role, model in graphs(tiny).items():
+        onnx.checker.check_model(model, full_check=True)
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)] and model.ir_version == 8, role
+        assert {node.domain for node in model.graph.node} == {""} and not model.functions
+        assert not FORBIDDEN & {node.op_type for node in model.graph.node}
+        for tensor in model.graph.initializer:
+            assert tensor.data_type in (TensorProto.FLOAT, TensorProto.INT64)
+            assert tensor.data_location == TensorProto.DEFAULT and not tensor.external_data
+            assert np.isfinite(numpy_helper.to_array(tensor)).all()
+        used = {name for node in model.graph.node for name in node.input}
+        assert {tensor.name for tensor in model.graph.initializer} <= used
+
+
+def test_the_config_lists_the_inputs_and_outputs_that_the_graphs_have(tiny):
+    for role, model in graphs(tiny).items():
+        spec = tiny.bundle.config.graphs[role]
+        session = open_session(model.SerializeToString(), "cpu")
+        types = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
+        for stated, found in ((spec.inputs, session.get_inputs()), (spec.outputs, session.get_outputs())):
+            expected = [(s.name, types[s.dtype], list(s.shape)) for s in stated]
+            assert [(f.name, f.type, f.shape) for f in found] == expected
+
+
+def test_each_graph_repeats_the_contract(tiny):
+    stored = json.loads((tiny.bundle.folder / CONFIG).read_text())
+    for role, model in graphs(tiny).items():
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        contract = json.loads(metadata["pvae.config"])
+        assert metadata["pvae.format_version"] == "1" and contract.pop("role") == role
+        assert contract.pop("inputs") == stored["graphs"][role]["inputs"]
+        assert contract.pop("outputs") == stored["graphs"][role]["outputs"]
+        assert contract == {key: value for key, value in stored.items() if key not in ("graphs", "golden", "weights")}
+
+
+def test_the_contract_is_plain_json(tiny):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    json.loads((tiny.bundle.folder / CONFIG).read_text(), parse_constant=refuse)
+
+
+def test_what_is_read_is_what_was_written(tiny, tmp_path):
+    assert write_bundle(tiny.checkpoint, tmp_path) == Bundle(tmp_path).config == tiny.bundle.config
+
+
+def test_the_contract_says_what_the_model_is(tiny):
+    config, architecture = tiny.bundle.config, tiny.model.architecture
+    assert config.image == architecture.image
+    assert [(latent.name, latent.shape) for latent in config.latents] == [("z1", architecture.latent_shapes[0])]
+    gates = architecture.decoder.conditioning == "gates"
+    assert config.context.rows == (1 if gates else config.image.height * config.image.width)
+    assert config.parameters == sum(p.numel() for p in tiny.model.parameters())
+    assert config.geometry.slope == architecture.decoder.pixelcnn.reach + 1
+    progress = tiny.checkpoint.progress
+    assert config.training["valid_elbo_nats"] == progress.best_elbo and config.training["hours"] == 2.0
+    assert config.training["images_seen"] == 48 and config.training["steps"] == tiny.checkpoint.recipe.training.steps
+
+
+def test_a_bundle_carries_the_weights_and_the_recipe_it_was_made_from(tiny):
+    stored = load_checkpoint(tiny.bundle.folder / WEIGHTS)
+    assert stored.recipe == tiny.checkpoint.recipe and stored.progress == tiny.checkpoint.progress
+    assert stored.section("model") == {}
+    again = model_of(stored).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in tiny.model.state_dict().items())
+
+
+def test_the_averaged_weights_are_exported_in_evaluation_mode(tiny):
+    assert not model_of(tiny.checkpoint).training
+
+
+def test_no_config_is_written_where_a_file_cannot_be(tiny, tmp_path):
+    (tmp_path / "decoder.onnx").mkdir()
+    with pytest.raises(PvaeZooError, match=r"cannot write .*decoder\.onnx"):
+        write_bundle(tiny.checkpoint, tmp_path)
+    assert not (tmp_path / CONFIG).exists()

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from pvae_zoo.bundle import GOLDEN
+from pvae_zoo.export.golden import COUNT, SEED, golden_vectors, naive_sample
+from pvae_zoo.models.likelihood import pixel_log_prob
+from pvae_zoo.runtime import noise
+from pvae_zoo.runtime.model import PixelVAE
+
+
+@pytest.fixture
+def golden(tiny):
+    with np.load(tiny.bundle.folder / GOLDEN, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def test_golden_vectors_are_written_as_they_are_computed(tiny, golden):
+    vectors = golden_vectors(tiny.model)
+    assert golden.keys() == vectors.keys()
+    for name, value in vectors.items():
+        assert golden[name].dtype == value.dtype and np.array_equal(golden[name], value), name
+
+
+def test_the_runtime_draws_the_golden_images_from_their_seed(tiny, golden):
+    image = tiny.bundle.config.image
+    assert np.array_equal(PixelVAE(tiny.bundle, "cpu", 1).sample(COUNT, seed=SEED), golden["image"])
+    uniforms = noise.uniforms(SEED, range(COUNT), noise.PIXELS, image.dimensions)
+    assert np.array_equal(golden["uniforms"].reshape(COUNT, -1), uniforms)
+    assert np.array_equal(golden["z1"].reshape(COUNT, -1), noise.normals(SEED, range(COUNT), 1, golden["z1"][0].size))
+
+
+def test_every_graph_maps_golden_inputs_to_golden_outputs(tiny, golden):
+    runtime = PixelVAE(tiny.bundle, "cpu", 1)
+    for role, inputs, outputs in (
+        ("prior", {"z1_noise": "z1_noise"}, ["z1"]),
+        ("encoder", {"image": "image"}, ["z1_mean", "z1_log_std"]),
+        ("decoder_context", {"z1": "z1"}, ["context"]),
+        ("decoder", {"image": "image", "context": "context"}, ["log_prob"]),
+    ):
+        found = runtime._session(role).run(outputs, {name: golden[source] for name, source in inputs.items()})
+        for name, value in zip(outputs, found, strict=True):
+            np.testing.assert_allclose(value, golden[name], rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_naive_sampling_is_inverse_cdf_sampling_of_the_models_conditionals(tiny, golden):
+    """Each uniform lies between the cumulative probabilities before and after the value that it picked."""
+    image = tiny.bundle.config.image
+    x, z1, u = torch.from_numpy(golden["image"]), torch.from_numpy(golden["z1"]), torch.from_numpy(golden["uniforms"])
+    assert np.array_equal(naive_sample(tiny.model, z1, golden["uniforms"]), golden["image"])
+    logits = tiny.model.decoder(x, z1)
+    probabilities = [
+        pixel_log_prob(logits, torch.full_like(x, value), image).double().exp() for value in range(image.levels)
+    ]
+    # A binary pixel is 1 where its uniform is below p(1): the order of its values is 1, 0.
+    order = [1, 0] if image.levels == 2 else range(image.levels)
+    cumulative = torch.stack([torch.zeros_like(probabilities[0]), *(probabilities[v] for v in order)]).cumsum(0)
+    rank = (1 - x if image.levels == 2 else x).long()[None]
+    assert (cumulative.gather(0, rank)[0] <= u + 1e-6).all()
+    assert (u < cumulative.gather(0, rank + 1)[0] + 1e-6).all()

@@ -1,0 +1,88 @@
+import numpy as np
+import onnx
+import pytest
+
+from pvae_zoo.bundle import TensorSpec
+from pvae_zoo.export.graph import IR_VERSION, OPSET, GraphBuilder
+from pvae_zoo.runtime.sessions import open_session
+
+
+def run(builder, **inputs):
+    return open_session(builder.build({}).SerializeToString(), "cpu").run(None, inputs)
+
+
+def test_a_graph_has_the_stated_opset_inputs_outputs_and_metadata():
+    b = GraphBuilder("doubler", "Doubles")
+    b.output(b.op("Mul", b.input("x", "float32", ["N", 2]), b.scalar(2.0)), "y", "float32", ["N", 2])
+    model = b.build({"pvae.config": "{}"})
+    assert (OPSET, IR_VERSION) == (18, 8)
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", OPSET)] and model.ir_version == IR_VERSION
+    assert [(p.key, p.value) for p in model.metadata_props] == [("pvae.config", "{}")]
+    assert b.inputs == [TensorSpec(name="x", dtype="float32", shape=("N", 2))]
+    assert b.outputs == [TensorSpec(name="y", dtype="float32", shape=("N", 2))]
+    assert model.graph.doc_string == "Doubles" and model.producer_name == "pvae-zoo"
+    assert run(b, x=np.ones((3, 2), np.float32))[0].tolist() == [[2, 2]] * 3
+
+
+def test_an_output_that_others_read_keeps_its_readers():
+    b = GraphBuilder("both", "")
+    first = b.op("Neg", b.input("x", "float32", ["N"]))
+    second = b.op("Neg", first)
+    b.output(first, "negative", "float32", ["N"])
+    b.output(second, "positive", "float32", ["N"])
+    negative, positive = run(b, x=np.array([1, 2], np.float32))
+    assert negative.tolist() == [-1, -2] and positive.tolist() == [1, 2]
+
+
+def test_a_weights_name_is_its_own():
+    b = GraphBuilder("twice", "")
+    b.weight("w", np.ones(2))
+    with pytest.raises(ValueError, match="the graph twice has two weights called w"):
+        b.weight("w", np.ones(2))
+
+
+def test_weights_are_float32_or_int64_and_constants_are_shared():
+    b = GraphBuilder("constants", "")
+    x = b.input("x", "float32", ["N", 1])
+    x = b.op("Mul", x, b.weight("w", np.full(1, 0.1, np.float64)))
+    for _ in range(2):
+        x = b.op("Squeeze", b.op("Unsqueeze", b.op("Add", x, b.scalar(0.5)), b.ints(-1)), b.ints(-1))
+    b.output(x, "y", "float32", ["N", 1])
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in b.build({}).graph.initializer}
+    assert {name: value.dtype.name for name, value in stored.items()} == {
+        "w": "float32", "scalar_0.5": "float32", "ints_m1": "int64",
+    }  # fmt: skip
+    assert stored["ints_m1"].tolist() == [-1]
+    assert run(b, x=np.zeros((1, 1), np.float32))[0].tolist() == [[1.0]]
+
+
+def test_one_part_is_neither_split_nor_joined():
+    b = GraphBuilder("parts", "")
+    x = b.input("x", "float32", ["N", 3])
+    assert b.split(x, [3]) == [x] and b.concat([x]) == x
+    left, right = b.split(x, [1, 2])
+    b.output(b.concat([right, left]), "y", "float32", ["N", 3])
+    assert run(b, x=np.array([[1, 2, 3]], np.float32))[0].tolist() == [[2, 3, 1]]
+
+
+def test_values_are_scaled_to_plus_minus_one():
+    b = GraphBuilder("scaled", "")
+    b.output(b.scaled(b.input("x", "uint8", ["N"]), 4), "y", "float32", ["N"])
+    assert run(b, x=np.arange(4, dtype=np.uint8))[0].tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
+
+
+@pytest.mark.parametrize("bias", [None, np.array([10.0, 20.0])])
+def test_a_linear_map_has_its_weight_as_in_by_out(bias):
+    b = GraphBuilder("linear", "")
+    weight = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    b.output(b.linear(b.input("x", "float32", ["N", 3]), "map", weight, bias), "y", "float32", ["N", 2])
+    x = np.array([[1, 1, 0], [0, 0, 1]], np.float32)
+    assert np.array_equal(run(b, x=x)[0], x @ weight + (0 if bias is None else bias))
+
+
+def test_a_graph_that_is_not_valid_is_not_built():
+    b = GraphBuilder("wrong", "")
+    product = b.op("MatMul", b.input("x", "float32", ["N", 3]), b.weight("w", np.ones((2, 2))))
+    b.output(product, "y", "float32", ["N", 2])
+    with pytest.raises(onnx.shape_inference.InferenceError):
+        b.build({})

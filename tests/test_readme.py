@@ -1,0 +1,38 @@
+"""What the README claims is what was measured."""
+
+from pathlib import Path
+
+import pytest
+
+from pvae_zoo.card import readme_row, render_card
+from pvae_zoo.registry import model_names, open_bundle, resolve
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_readme_has_the_figures_of_every_model(name):
+    assert readme_row(open_bundle(name)) in README
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_card_is_what_evaluate_writes(name):
+    assert (ROOT / "model_cards" / f"{name}.md").read_text("utf-8") == render_card(open_bundle(name))
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_shipped_model_uses_its_latents(name):
+    test_rows = [row for row in open_bundle(name).evaluation()["results"] if row["split"] == "test"]
+    assert test_rows and all(sum(row["kl_nats"]) > 3 for row in test_rows)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the example leaves closing its file to Python
+def test_the_bare_onnxruntime_example_draws_a_digit(tmp_path, monkeypatch, capsys):
+    code = README.split("import json\n", 1)[1].split("```", 1)[0]
+    (tmp_path / "mnist").symlink_to(resolve("mnist"))
+    monkeypatch.chdir(tmp_path)
+    exec("import json\n" + code, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 28 and all(len(line) == 28 for line in lines)
+    assert 20 < sum(line.count("#") for line in lines) < 300

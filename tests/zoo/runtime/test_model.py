@@ -1,0 +1,255 @@
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+import pvae_zoo
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.runtime import model as runtime
+from pvae_zoo.runtime import noise, sampler
+from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.sessions import CPU
+
+TAKES = "tiny takes uint8 (N, 1, 7, 6) with at least one image"
+
+
+def load(tiny, threads=1):
+    return PixelVAE(tiny.bundle, "cpu", threads)
+
+
+def random_images(tiny, count, seed=0):
+    image = tiny.bundle.config.image
+    return np.random.default_rng(seed).integers(image.levels, size=(count, *image.chw), dtype=np.uint8)
+
+
+def exact_log_prob(tiny, images):
+    """log p(x) of images of a model with one latent dimension, by Gauss-Hermite quadrature over PyTorch."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    z = torch.from_numpy(nodes).float()[:, None]
+    with torch.no_grad():
+        given = [tiny.model.log_likelihood(x.expand(80, -1, -1, -1), z).double() for x in torch.from_numpy(images)]
+    log_weights = torch.from_numpy(np.log(weights / math.sqrt(2 * math.pi)))
+    return torch.stack([(log_weights + log_prob).logsumexp(0) for log_prob in given]).numpy()
+
+
+def test_a_sample_is_the_same_whatever_the_batch_the_count_and_the_workers(tiny, monkeypatch):
+    model = load(tiny)
+    expected = model.sample(9, seed=3)
+    assert expected.dtype == np.uint8 and expected.shape == (9, *model.image.chw)
+    assert np.array_equal(model.sample(9, seed=3, batch_size=4), expected)
+    assert np.array_equal(model.sample(9, seed=3, batch_size=1), expected)
+    assert np.array_equal(model.sample(2, seed=3), expected[:2])
+    assert np.array_equal(model.sample(4, seed=3, first=5), expected[5:])
+    assert np.array_equal(model.sample(9, seed=3, order="raster"), expected)
+    monkeypatch.setattr(runtime, "SAMPLE_BATCH", 5)
+    monkeypatch.setattr(sampler, "SLICE", 2)
+    for threads in (1, 2, 3):
+        assert np.array_equal(load(tiny, threads).sample(9, seed=3), expected)
+
+
+def test_another_seed_is_another_sample(tiny):
+    model = load(tiny)
+    drawn = {model.sample(9, seed=seed).tobytes() for seed in (0, 1, 2, 2**63 - 1)}
+    assert len(drawn) == 4
+    assert len({image.tobytes() for image in model.sample(9)}) > 4
+
+
+def test_a_sample_is_decoded_from_the_priors_noise(tiny):
+    model = load(tiny)
+    shape = tiny.bundle.config.latents[0].shape
+    z1 = noise.normals(3, range(5), 1, math.prod(shape)).reshape(5, *shape)
+    assert np.array_equal(model.decode(z1, seed=3), model.sample(5, seed=3))
+    assert not np.array_equal(model.decode(z1, seed=4), model.sample(5, seed=3))
+    assert not np.array_equal(model.decode(-z1, seed=3), model.sample(5, seed=3))
+
+
+@pytest.mark.parametrize("n", [3, 7])
+def test_progress_grows_to_the_whole(gates, n):
+    seen = []
+    load(gates).sample(n, batch_size=3, progress=lambda done, total: seen.append((done, total)))
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert len({total for _, total in seen}) == 1 and seen[-1][0] == seen[-1][1]
+
+
+@torch.no_grad()
+def test_scores_are_those_of_torch_on_the_documented_noise(tiny):
+    model, images, samples = load(tiny), random_images(tiny, 5), 3
+    scores = model.nll(images, samples=samples, seed=2, first=4)
+    x = torch.from_numpy(images)
+    shape = tiny.bundle.config.latents[0].shape
+    eps = noise.normals(2, range(4, 9), noise.POSTERIOR + 1, samples * math.prod(shape))
+    eps = torch.from_numpy(eps).view(5, samples, *shape)
+    elbos = [tiny.model(x, [eps[:, k]]) for k in range(samples)]
+    close = {"rtol": 1e-5, "atol": 1e-4}
+    np.testing.assert_allclose(scores.reconstruction_nats, -sum(e.log_likelihood for e in elbos) / samples, **close)
+    np.testing.assert_allclose(scores.kl_nats[:, 0], elbos[0].kl[0], **close)
+    np.testing.assert_allclose(scores.nll_nats, -sum(e.value for e in elbos) / samples, **close)
+    iwae = tiny.model.iwae(x, samples, lambda n: [eps.reshape(n, *shape)])
+    np.testing.assert_allclose(scores.iwae_nll_nats, -iwae, **close)
+    np.testing.assert_allclose(-scores.log_prob.sum((1, 2, 3)), scores.reconstruction_nats, rtol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_scores_do_not_depend_on_the_batch(colour, monkeypatch, samples):
+    model, images = load(colour), random_images(colour, 7)
+    whole = model.nll(images, samples=samples, seed=1)
+    parts = [model.nll(images[i : i + 1], samples=samples, seed=1, first=i) for i in range(7)]
+    for size in (1, 2, 5):
+        monkeypatch.setattr(runtime, "SCORE_BATCH", size)
+        parts.append(model.nll(images, samples=samples, seed=1))
+    for name in ("nll_nats", "reconstruction_nats", "kl_nats", "log_prob", "iwae_nll_nats"):
+        if samples == 1 and name == "iwae_nll_nats":
+            assert whole.iwae_nll_nats is None
+            continue
+        expected = getattr(whole, name)
+        np.testing.assert_allclose(np.concatenate([getattr(part, name) for part in parts[:7]]), expected, rtol=1e-5)
+        for part in parts[7:]:
+            np.testing.assert_allclose(getattr(part, name), expected, rtol=1e-5)
+    assert not np.allclose(model.nll(images, samples=samples, seed=2).nll_nats, whole.nll_nats)
+    assert not np.allclose(model.nll(images, samples=samples, seed=1, first=1).nll_nats, whole.nll_nats)
+
+
+def test_bounds_are_ordered_and_close_in_on_the_exact_likelihood(square):
+    every = np.array(list(product(range(2), repeat=4)), np.uint8).reshape(-1, 1, 2, 2)
+    exact = -exact_log_prob(square, every)
+    assert np.exp(-exact).sum() == pytest.approx(1, abs=1e-5) and exact.std() > 0.1
+    images, truth = np.tile(every, (40, 1, 1, 1)), np.tile(exact, 40)
+    model = load(square)
+    few, many = model.nll(images, samples=4), model.nll(images, samples=64)
+    gaps = few.nll_nats - few.iwae_nll_nats, few.iwae_nll_nats - many.iwae_nll_nats
+    for gap in gaps:
+        assert gap.mean() > 3 * gap.std() / math.sqrt(len(gap))
+    wide = np.exp(model.encode(every)[0].log_std[:, 0]) > 0.9  # narrow posteriors have weights of infinite variance
+    assert wide.sum() > 3
+    gap = (many.iwae_nll_nats - truth).reshape(40, 16)[:, wide]
+    assert (np.abs(gap.mean(0)) < 4.5 * gap.std(0) / math.sqrt(40) + 0.01).all()
+    assert gap.std() < 0.2
+    assert (many.nll_nats - truth).reshape(40, 16).mean(0).min() > 0
+
+
+def test_posteriors_are_the_encoders_in_any_batch(tiny, monkeypatch):
+    model, images = load(tiny), random_images(tiny, 7)
+    (q,) = model.encode(images)
+    assert q.mean.shape == (7, *tiny.bundle.config.latents[0].shape)
+    with torch.no_grad():
+        (expected,) = tiny.model.posteriors(torch.from_numpy(images))
+    monkeypatch.setattr(runtime, "SCORE_BATCH", 3)
+    for found in (q, model.encode(images)[0]):
+        np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found.log_std, expected.log_std, rtol=1e-5, atol=1e-5)
+
+
+def test_reconstructions_are_drawn_from_the_posterior(tiny):
+    model, images = load(tiny), random_images(tiny, 5)
+    (q,) = model.encode(images)
+    shape = tiny.bundle.config.latents[0].shape
+    eps = noise.normals(6, range(5), noise.POSTERIOR + 1, math.prod(shape)).reshape(5, *shape)
+    z1 = q.mean + np.exp(q.log_std) * eps
+    found = model.reconstruct(images, seed=6)
+    assert found.shape == images.shape and found.dtype == np.uint8
+    assert np.array_equal(found, model.decode(z1, seed=6))
+
+
+def test_completions_keep_what_they_are_told_to_keep(tiny):
+    model, images = load(tiny), random_images(tiny, 6)
+    keep = np.random.default_rng(1).random((6, *images.shape[2:])) < 0.5
+    found = model.complete(images, keep, candidates=4)
+    assert np.array_equal(np.where(keep[:, None], found, 0), np.where(keep[:, None], images, 0))
+    assert not np.array_equal(found, images)
+    everything = np.ones(images.shape[2:], bool)
+    assert np.array_equal(model.complete(images, everything), images)
+    assert np.array_equal(model.complete(images, keep, candidates=4), found)
+
+
+def test_what_is_hidden_has_no_influence_and_what_is_kept_has(gates):
+    model, images = load(gates), random_images(gates, 30)
+    keep = np.zeros((7, 6), bool)
+    keep[:3] = True
+    found = model.complete(images, keep)
+    assert np.array_equal(model.complete(np.where(keep, images, 1 - images), keep), found)
+    assert not np.array_equal(model.complete(np.where(keep, 1 - images, images), keep)[:, :, 4:], found[:, :, 4:])
+
+
+def test_completions_of_a_top_row_have_the_exact_probabilities(make_tiny):
+    """p(bottom | top) = sum over z of p(z | top) p(bottom | top, z): z weighed by the top, not from the prior."""
+    tiny = make_tiny(image=(1, 2, 2, 2), latents=1, layers=1)
+    every = np.array(list(product(range(2), repeat=4)), np.uint8)  # rows of a top, columns of a bottom
+    log_prob = exact_log_prob(tiny, every.reshape(-1, 1, 2, 2)).reshape(4, 4)
+    exact = np.exp(log_prob) / np.exp(log_prob).sum(1, keepdims=True)
+    keep, count, deviations, z = np.array([[True, True], [False, False]]), 1000, [], torch.randn(4000, 1)
+    for top in range(4):
+        image = np.array([[[top // 2, top % 2], [0, 0]]], np.uint8)
+        found = load(tiny).complete(np.broadcast_to(image, (count, 1, 2, 2)), keep, seed=top)
+        frequency = np.bincount(2 * found[:, 0, 1, 0].astype(int) + found[:, 0, 1, 1], minlength=4) / count
+        error = 4.5 * np.sqrt(exact[top] * (1 - exact[top]) / count) + 0.01
+        assert (np.abs(frequency - exact[top]) < error).all()
+        from_prior = naive_bottom(tiny, image, z)
+        deviations.append(np.max(np.abs(from_prior - exact[top]) - error))
+    assert max(deviations) > 0.02  # z from the prior would be seen
+
+
+@torch.no_grad()
+def naive_bottom(tiny, image, z):
+    """p(bottom | top) if z came from the prior."""
+    result = []
+    for bottom in product(range(2), repeat=2):
+        x = torch.from_numpy(np.concatenate([image[:, :1], np.array([[bottom]], np.uint8)], axis=1))[None]
+        x = x.expand(len(z), -1, -1, -1)
+        logits = tiny.model.decoder(x, z)
+        result.append(torch.where(x.bool(), logits.sigmoid(), 1 - logits.sigmoid())[:, 0, 1].prod(1).mean().item())
+    return np.array(result)
+
+
+def error_of(call):
+    with pytest.raises(PvaeZooError) as caught:
+        call()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["nll", "encode", "reconstruct", "complete"])
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 1, 7, 6), np.float32), f"images of type float32 and shape (2, 1, 7, 6): {TAKES}"),
+        (np.zeros((2, 1, 6, 7), np.uint8), f"images of type uint8 and shape (2, 1, 6, 7): {TAKES}"),
+        (np.zeros((7, 6), np.uint8), f"images of type uint8 and shape (7, 6): {TAKES}"),
+        (np.zeros((0, 1, 7, 6), np.uint8), f"images of type uint8 and shape (0, 1, 7, 6): {TAKES}"),
+        (np.full((1, 1, 7, 6), 255, np.uint8), "values up to 255: tiny takes 0..1"),
+    ],
+    ids=["type", "transposed", "no batch", "empty", "grey"],
+)
+def test_images_of_another_kind_are_refused(gates, method, images, message):
+    extra = [np.ones((7, 6), bool)] if method == "complete" else []
+    assert error_of(lambda: getattr(load(gates), method)(images, *extra)) == message
+
+
+def test_impossible_requests_are_refused(gates):
+    model, images = load(gates), random_images(gates, 2)
+    z1 = np.zeros((2, 3), np.float32)
+    assert error_of(lambda: model.sample(0)) == "n is 0; it must be at least 1"
+    assert error_of(lambda: model.sample(1, batch_size=-1)) == "batch_size is -1; it must be at least 1"
+    assert error_of(lambda: model.nll(images, samples=0)) == "samples is 0; it must be at least 1"
+    for call in (model.sample, lambda n, **options: model.nll(images, **options)):
+        assert error_of(lambda call=call: call(1, first=-1)) == "first is -1; it must be at least 0"
+        assert error_of(lambda call=call: call(1, seed=-1)).startswith("seed -1 is out of range: choose one from 0 to")
+    for temperature in (0, -1.0, math.nan, math.inf, 1e-45):
+        for call in (
+            lambda t=temperature: model.sample(1, temperature=t),
+            lambda t=temperature: model.decode(z1, temperature=t),
+            lambda t=temperature: model.reconstruct(images, temperature=t),
+            lambda t=temperature: model.complete(images, np.ones((7, 6), bool), temperature=t),
+        ):
+            assert f"temperature {temperature:g} must be above 0" in error_of(call)
+    assert error_of(lambda: model.decode(z1[:, :2])) == "z1 has shape (2, 2); tiny takes (N, 3) with at least one row"
+    assert error_of(lambda: model.decode(z1[:0])) == "z1 has shape (0, 3); tiny takes (N, 3) with at least one row"
+    for shape in ((6, 7), (3, 7, 6), (2, 1, 7, 6)):
+        expected = f"the mask has shape {shape}; expected (7, 6) or (2, 7, 6)"
+        assert error_of(lambda shape=shape: model.complete(images, np.ones(shape, bool))) == expected
+
+
+def test_load_opens_a_folder(gates):
+    model = pvae_zoo.load(str(gates.bundle.folder), device="cpu", threads=1)
+    assert (model.name, model.provider, model.threads) == ("tiny", CPU, 1)
+    assert model.image == gates.model.architecture.image

@@ -1,0 +1,62 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import pvae_zoo
+
+RUNTIME = ["images", "model", "noise", "pictures", "sampler", "scoring", "sessions", "wavefront"]
+
+
+def python(code, *arguments):
+    """Run code in a fresh interpreter; its output."""
+    command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_package_imports_neither_numpy_nor_onnxruntime():
+    code = "import sys, pvae_zoo; print([m for m in ('numpy', 'onnxruntime', 'torch', 'dacite') if m in sys.modules])"
+    assert python(code) == "[]"
+
+
+def test_the_runtime_needs_neither_torch_nor_onnx(gates):
+    """Every module of it, in use: torch and onnx cannot be imported here."""
+    code = f"""
+import sys
+for name in ("torch", "onnx", "safetensors", "matplotlib"):
+    sys.modules[name] = None
+import importlib
+for name in {RUNTIME!r}:
+    importlib.import_module("pvae_zoo.runtime." + name)
+import pvae_zoo.card, pvae_zoo.evaluation
+model = pvae_zoo.load(sys.argv[1], device="cpu", threads=1)
+images = model.sample(2)
+print(images.shape, len(model.nll(images, samples=2)), "Measured" in pvae_zoo.card.render_card(model.bundle))
+"""
+    assert python(code, gates.bundle.folder) == "(2, 1, 7, 6) 2 True"
+
+
+def test_every_module_of_the_runtime_is_checked():
+    folder = Path(pvae_zoo.__file__).parent / "runtime"
+    assert sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__") == RUNTIME
+
+
+def test_the_public_names_are_those_listed():
+    assert pvae_zoo.__all__ == ["PvaeZooError", "__version__", "list_models", "load"]
+    assert all(hasattr(pvae_zoo, name) for name in pvae_zoo.__all__)
+
+
+def test_the_version_is_that_of_the_project():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pvae_zoo.__version__)
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    assert tomllib.loads(project.read_text())["project"]["version"] == pvae_zoo.__version__
+
+
+def test_an_unknown_model_is_an_error_of_the_package(tmp_path):
+    with pytest.raises(pvae_zoo.PvaeZooError, match="is no bundle"):
+        pvae_zoo.load(str(tmp_path))

@@ -1,0 +1,77 @@
+import pytest
+
+from pvae_zoo.bundle import ROLES, Bundle
+from pvae_zoo.card import render_card
+from pvae_zoo.evaluation import Evaluation, save_evaluation
+
+
+@pytest.fixture
+def measured(gates, copy_bundle):
+    bundle = Bundle(copy_bundle(gates.bundle))
+    row = {
+        "of": 10_000, "seed": 0, "standard_error_nats": 0.273, "reconstruction_nats": 74.125, "kl_nats": (6.251,),
+        "provider": "CPUExecutionProvider", "model_sha256": bundle.digest,
+    }  # fmt: skip
+    save_evaluation(bundle, Evaluation(
+        split="test", images=10_000, samples=1, nll_nats=80.376, bits_per_dim=0.14791, iwae_nll_nats=None,
+        command="pvae-zoo evaluate tiny --data d --split test", **row,
+    ))  # fmt: skip
+    save_evaluation(bundle, Evaluation(
+        split="valid", images=1_000, samples=64, nll_nats=81.502, bits_per_dim=0.14998, iwae_nll_nats=79.913,
+        command="pvae-zoo evaluate tiny --data d --split valid --samples 64", **row,
+    ))  # fmt: skip
+    return bundle
+
+
+def front_matter(card):
+    start, head, body = card.split("---\n", 2)
+    assert start == "" and body.startswith("\n# ")
+    return dict(line.split(": ", 1) for line in head.splitlines())
+
+
+def test_a_card_renders_without_figures(tiny):
+    card = render_card(tiny.bundle)
+    assert "Not measured yet." in card and "(none yet)" in card
+    assert "$" not in card and "None" not in card and "nan" not in card.lower().split()
+
+
+def test_front_matter_is_plain_key_and_value(tiny):
+    fields = front_matter(render_card(tiny.bundle))
+    assert fields["license"] == "mit" and fields["pipeline_tag"] == "unconditional-image-generation"
+    assert all(value.startswith("[") == value.endswith("]") for value in fields.values())
+
+
+def test_a_card_holds_every_figure_and_the_command_that_made_it(measured):
+    card = render_card(measured)
+    assert "| test | 10,000 | 80.38 +- 0.27 | 0.1479 | 74.12 | 6.25 |  |" in card
+    assert (
+        "| valid | 1,000 of 10,000, drawn at random | 81.50 +- 0.27 | 0.1500 | 74.12 | 6.25 | 79.91 (K = 64) |" in card
+    )
+    assert "    pvae-zoo evaluate tiny --data d --split test\n    pvae-zoo evaluate tiny --data d --split valid" in card
+    assert measured.digest[:16] in card and "Not measured yet." not in card
+
+
+def test_a_card_states_the_contract(tiny):
+    config, card = tiny.bundle.config, render_card(tiny.bundle)
+    image = config.image
+    assert f"# {config.title}\n" in card and config.dataset in card
+    assert f"uint8 (N, {image.channels}, {image.height}, {image.width}) with values 0 to {image.levels - 1}." in card
+    assert f"{config.parameters:,} parameters" in card and f"x + {config.geometry.slope} y = t" in card
+    for role in ROLES:
+        (row,) = [line for line in card.splitlines() if line.startswith(f"| `{role}.onnx` |")]
+        for spec in (*config.graphs[role].inputs, *config.graphs[role].outputs):
+            assert f"`{spec.name}`" in row or spec.name.startswith("canvas_")
+
+
+def test_a_card_says_how_the_model_was_trained(gates):
+    card = " ".join(render_card(gates.bundle).split())
+    for text in ("48 images seen in 2.0 hours on 2 cores", "weight decay 0.01", "learning rate 0.01", "batch 4",
+                 "(12.25 nats, step 10 of 12)", "zoo/training/recipes/tiny.toml"):  # fmt: skip
+        assert text in card
+
+
+def test_figures_of_other_weights_stand_on_no_card(measured, gates):
+    (measured.folder / "config.json").write_text(gates.bundle.config.to_json().replace(
+        gates.bundle.config.graphs["decoder"].sha256, "0" * 64
+    ))  # fmt: skip
+    assert "Not measured yet." in render_card(Bundle(measured.folder))

@@ -1,0 +1,182 @@
+"""Does a bundle on this machine's onnxruntime compute what it was published to compute?"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvae_zoo.bundle import ROLES, Bundle, TensorSpec
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.runtime.sampler import Draw, StepSampler
+from pvae_zoo.runtime.sessions import Device, active_provider, open_session
+
+TOLERANCE = 1e-4
+"""Largest difference from the golden vectors, in any value of any output."""
+
+PIXEL_SHARE = 1e-3
+"""Share of drawn values that may differ: those whose uniform stands within rounding of a threshold."""
+
+_ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
+
+# Role: inputs and outputs of the whole-image graphs, by the names of the golden vectors.
+_GOLDEN = {
+    "encoder": (("image",), ("z1_mean", "z1_log_std")),
+    "prior": (("z1_noise",), ("z1",)),
+    "decoder_context": (("z1",), ("context",)),
+    "decoder": (("image", "context"), ("log_prob",)),
+}
+_ARRAYS = ("z1_noise", "z1", "uniforms", "image", "context", "log_prob", "z1_mean", "z1_log_std")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was found.
+
+    Attributes:
+        provider: where the graphs ran; empty if they did not.
+        files: files whose size and hash hold.
+        largest_difference: from the golden vectors, by role; empty if the graphs did not run.
+        differing_pixels: values of the drawn images that differ from the golden ones.
+        pixels: values that were drawn.
+        problems: what does not hold, a line each.
+    """
+
+    provider: str
+    files: tuple[str, ...]
+    largest_difference: dict[str, float]
+    differing_pixels: int
+    pixels: int
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
+    """Check every hash, each graph's inputs and outputs, and the golden vectors.
+
+    The images are drawn by a whole wavefront, and scored by a second one that is told the pixels.
+
+    Raises:
+        PvaeZooError: if onnxruntime or the device is missing.
+    """
+    files, problems = _check_files(bundle)
+    if problems:
+        return _stopped(files, problems)
+    sessions = {}
+    for role in ROLES:
+        try:
+            sessions[role] = open_session(bundle.read_graph(role), device)
+        except PvaeZooError:
+            raise
+        except Exception as error:  # onnxruntime's own, for a graph that it cannot load
+            problems.append(f"{role}: onnxruntime does not load it: {str(error).splitlines()[0]}")
+            continue
+        problems += [f"{role}: {line}" for line in _check_contract(bundle, role, sessions[role])]
+    golden = _read_golden(bundle, problems)
+    if problems:
+        return _stopped(files, problems)
+    try:
+        difference = {role: _difference(sessions[role], role, golden) for role in _GOLDEN}
+        difference["decoder_step"], differing = _draw(bundle, device, golden)
+    except PvaeZooError:
+        raise
+    except Exception as error:  # a graph that keeps to the contract and cannot compute all the same
+        return _stopped(files, [f"the golden vectors do not run: {str(error).splitlines()[0]}"])
+    # Written so that a difference that is not a number is a problem too.
+    problems += [
+        f"{r}: differs by {d:.1e}, more than {TOLERANCE:.0e}" for r, d in difference.items() if not d <= TOLERANCE
+    ]
+    pixels = int(golden["image"].size)
+    if differing > PIXEL_SHARE * pixels:
+        problems.append(f"decoder_step: draws {differing} of {pixels} values differently")
+    return Verification(
+        provider=active_provider(sessions["decoder"]),
+        files=files,
+        largest_difference=difference,
+        differing_pixels=differing,
+        pixels=pixels,
+        problems=tuple(problems),
+    )
+
+
+def _stopped(files: tuple[str, ...], problems: list[str]) -> Verification:
+    return Verification(
+        provider="", files=files, largest_difference={}, differing_pixels=0, pixels=0, problems=tuple(problems)
+    )
+
+
+def _check_files(bundle: Bundle) -> tuple[tuple[str, ...], list[str]]:
+    sound, problems = [], []
+    for spec in bundle.files():
+        try:
+            bundle.read(spec)
+            sound.append(spec.file)
+        except PvaeZooError as error:
+            problems.append(str(error))
+    return tuple(sound), problems
+
+
+def _check_contract(bundle: Bundle, role: str, session: Any) -> list[str]:
+    spec = bundle.config.graphs[role]
+    pairs = (("inputs", spec.inputs, session.get_inputs()), ("outputs", spec.outputs, session.get_outputs()))
+    problems = []
+    for kind, expected, actual in pairs:
+        if [tensor.name for tensor in expected] != [tensor.name for tensor in actual]:
+            problems.append(f"its {kind} are {', '.join(t.name for t in actual)}, not those of config.json")
+            continue
+        problems += [
+            f"{a.name} is {a.type} {a.shape}, config.json says {e.dtype} {list(e.shape)}"
+            for e, a in zip(expected, actual, strict=True)
+            if not _fits(e, a.type, a.shape)
+        ]
+    return problems
+
+
+def _fits(expected: TensorSpec, onnx_type: str, shape: list[int | str | None]) -> bool:
+    """Same type and rank, and the same size wherever both state one."""
+    if onnx_type != _ONNX_TYPES.get(expected.dtype) or len(shape) != len(expected.shape):
+        return False
+    sizes = zip(expected.shape, shape, strict=True)
+    return all(e == a for e, a in sizes if isinstance(e, int) and isinstance(a, int))
+
+
+def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]:
+    name = bundle.config.golden.file
+    try:
+        with np.load(io.BytesIO(bundle.read(bundle.config.golden)), allow_pickle=False) as stored:
+            golden = {key: stored[key] for key in stored.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        problems.append(f"{name} cannot be read: {error}")
+        return {}
+    missing = [key for key in _ARRAYS if key not in golden]
+    if missing:
+        problems.append(f"{name} lacks {', '.join(missing)}")
+    return golden
+
+
+def _difference(session: Any, role: str, golden: dict[str, NDArray[Any]]) -> float:
+    inputs, outputs = _GOLDEN[role]
+    actual = session.run(list(outputs), {name: golden[name] for name in inputs})
+    return max(_largest(value, golden[name]) for name, value in zip(outputs, actual, strict=True))
+
+
+def _draw(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> tuple[float, int]:
+    """Largest difference of the scores of the golden pixels, and how many pixels a free draw gets differently."""
+    sampler = StepSampler(bundle, device)
+    context, uniforms, image = golden["context"], golden["uniforms"], golden["image"]
+    free = sampler.draw(Draw(context, uniforms, np.full(image.shape, -1, np.int64)))
+    told = sampler.draw(Draw(context, uniforms, image.astype(np.int64)))
+    return _largest(told.log_prob, golden["log_prob"]), int((free.images != image).sum())
+
+
+def _largest(a: NDArray[Any], b: NDArray[Any]) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    return float(np.abs(a.astype(np.float64) - b).max())
