@@ -16,7 +16,7 @@ from pvae_zoo.cli.options import device_option, json_option, model_argument, see
 from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.training.loop import Report
+    from pvae_zoo.training.reports import Report
 
 
 def _needs_torch(error: ImportError) -> PvaeZooError:

@@ -10,23 +10,16 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pvae_zoo.atomic import atomic_write, write_error
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import Architecture
 from pvae_zoo.models.pixelvae import Elbo, PixelVAE
 from pvae_zoo.training.checkpoint import (
     BEST,
@@ -40,71 +33,22 @@ from pvae_zoo.training.checkpoint import (
 )
 from pvae_zoo.training.datasets import Images
 from pvae_zoo.training.distributed import World
-from pvae_zoo.training.recipe import Recipe, TrainingConfig
+from pvae_zoo.training.interrupt import stop_requested
+from pvae_zoo.training.recipe import Recipe
+from pvae_zoo.training.reports import Meter, Report
+from pvae_zoo.training.schedule import (
+    batch_indices,
+    kl_weight,
+    latent_noise,
+    learning_rate,
+    parameter_groups,
+    step_generator,
+)
 
 CHECKPOINT_SECONDS = 120.0
 REPORT_SECONDS = 10.0
 VALIDATION_BATCH = 250
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a run says of itself, every few seconds and after each validation; means in nats an image."""
-
-    kind: str
-    step: int
-    steps: int
-    elbo: float
-    reconstruction: float
-    kl: tuple[float, ...]
-    images_per_second: float
-    seconds_left: float
-
-
-def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Linear warm-up, constant, linear cool-down to zero at ``config.steps``."""
-    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    cooldown = min(1.0, (config.steps - step) / max(1, config.cooldown_steps))
-    return config.learning_rate * min(warmup, cooldown)
-
-
-def kl_weight(config: TrainingConfig, step: int) -> float:
-    """Weight of the KL terms: linear from 0 to 1 (PixelVAE, section 4.1)."""
-    return min(1.0, (step + 1) / max(1, config.kl_warmup_steps))
-
-
-def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:
-    """Random numbers that depend on the seed and the step alone."""
-    words = np.random.SeedSequence([seed, step, stream]).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
-def latent_noise(architecture: Architecture, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Standard normal noise ``(count, *latent_shape)`` for each level, bottom first."""
-    return [torch.randn(count, *shape, generator=generator) for shape in architecture.latent_shapes]
-
-
-def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -> NDArray[np.int64]:
-    """This process's share of the images of a step, ``(batch_size,)``.
-
-    Every epoch is a fresh permutation; its last partial batch is left out.
-    """
-    batch = config.batch_size * world.size
-    per_epoch = count // batch
-    if per_epoch == 0:
-        raise PvaeZooError(f"{count} training images are fewer than one batch of {batch}: lower training.batch_size")
-    epoch, position = divmod(step, per_epoch)
-    order = np.random.default_rng([config.seed, epoch]).permutation(count)
-    mine = position * batch + world.rank * config.batch_size
-    share: NDArray[np.int64] = order[mine : mine + config.batch_size]
-    return share
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights decay; biases and embeddings do not."""
-    weights = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+SKIPS = 10
 
 
 class Trainer:
@@ -139,6 +83,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, self.config.weight_decay), lr=self.config.learning_rate, fused=fused
         )
+        self._skipped = 0
         self.progress = Progress(hardware=_hardware(self.device))
         network: nn.Module = self.model
         if world.size > 1:
@@ -189,27 +134,28 @@ class Trainer:
             KeyboardInterrupt: after SIGINT or SIGTERM, once the checkpoint is written.
             PvaeZooError: if the bound is no longer finite.
         """
-        self._trim_metrics()
+        self._tidy()
         start = last_saved = time.monotonic()
         before = self.progress.seconds
-        meter = _Meter()
-        with _stop_requested() as stopped:
+        meter = Meter()
+        with stop_requested() as stopped:
             while self.progress.step < self.config.steps:
                 elbo = self._step(images)
-                meter.add(elbo)
+                if elbo is not None:
+                    meter.add(elbo)
                 now = time.monotonic()
                 self.progress = self.progress.advanced(
                     step=self.progress.step + 1,
                     images=self.progress.images + self.config.batch_size * self.world.size,
                     seconds=before + now - start,
                 )
-                if now - meter.start > REPORT_SECONDS:
+                if now - meter.start > REPORT_SECONDS and meter.steps:
                     self._send(meter.report("train", self.progress.step, self.config, self.world))
-                    meter = _Meter()
+                    meter = Meter()
                 done = self.progress.step == self.config.steps
                 if done or self.progress.step % self.config.validate_every == 0:
                     self._validate(valid)
-                    meter = _Meter()
+                    meter = Meter()
                 # Every rank must leave at the same step, or the others wait for it for ever.
                 stop = self.world.any(stopped() or now - start > max_minutes * 60)
                 if done or stop or now - last_saved > CHECKPOINT_SECONDS:
@@ -221,7 +167,8 @@ class Trainer:
                 raise KeyboardInterrupt
         return self.progress.step == self.config.steps
 
-    def _step(self, images: Images) -> Elbo:
+    def _step(self, images: Images) -> Elbo | None:
+        """One optimiser step; None if it was left out because its gradient was not finite."""
         config, step = self.config, self.progress.step
         self.network.train()
         batch = torch.from_numpy(images[batch_indices(config, len(images), self.world, step)]).to(self.device)
@@ -231,16 +178,26 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             elbo: Elbo = self.network(batch, [eps[mine].to(self.device) for eps in noise])
         loss = -(elbo.log_likelihood - kl_weight(config, step) * torch.stack(elbo.kl).sum(0)).mean()
-        if not torch.isfinite(loss):
-            raise PvaeZooError(f"the bound is not finite at step {step + 1}: lower training.learning_rate and resume")
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        if not torch.isfinite(norm):  # the norm is of the gradients of all processes, so all of them agree
+            return self._skip()
+        self._skipped = 0
         self.optimizer.step()
         self._update_ema()
         return elbo
+
+    def _skip(self) -> None:
+        """Leave a step out: a single outlier must not end a run, a run of them is no accident."""
+        self._skipped += 1
+        if self._skipped == SKIPS:
+            step = self.progress.step + 1
+            raise PvaeZooError(
+                f"the bound is not finite for {SKIPS} steps up to step {step}: lower training.learning_rate and resume"
+            )
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -305,63 +262,18 @@ class Trainer:
             raise write_error(path, error) from error
         self.report(report)
 
-    def _trim_metrics(self) -> None:
-        """Forget what was reported after the checkpoint: those steps are walked again."""
+    def _tidy(self) -> None:
+        """After a kill: drop half-written files, and what was reported after the checkpoint (it is walked again)."""
         path = self.out / "metrics.jsonl"
-        if self.world.rank or not path.exists():
+        if self.world.rank:
+            return
+        for orphan in self.out.glob(".*.part"):
+            orphan.unlink(missing_ok=True)
+        if not path.exists():
             return
         rows = [line for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
         kept = [line for line in rows if json.loads(line)["step"] <= self.progress.step]
         atomic_write(path, "".join(f"{line}\n" for line in kept).encode())
-
-
-class _Meter:
-    """Means over the steps since the last report."""
-
-    def __init__(self) -> None:
-        self.start = time.monotonic()
-        self.images = 0
-        self.steps = 0
-        self.sums: Tensor | None = None
-
-    def add(self, elbo: Elbo) -> None:
-        parts = torch.stack([elbo.log_likelihood, *elbo.kl]).detach().double().sum(1)
-        self.sums = parts if self.sums is None else self.sums + parts
-        self.images += len(elbo.log_likelihood)
-        self.steps += 1
-
-    def report(self, kind: str, step: int, config: TrainingConfig, world: World) -> Report:
-        assert self.sums is not None
-        mean = [float(value) for value in self.sums / self.images]
-        seconds = time.monotonic() - self.start
-        return Report(
-            kind=kind, step=step, steps=config.steps, elbo=mean[0] - sum(mean[1:]), reconstruction=-mean[0],
-            kl=tuple(mean[1:]), images_per_second=self.images * world.size / seconds,
-            seconds_left=(config.steps - step) * seconds / self.steps,
-        )  # fmt: skip
-
-
-@contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a question to ask between steps; a second one acts at once."""
-    seen: list[int] = []
-    handlers: dict[int, Any] = {}
-
-    def remember(number: int, frame: object) -> None:
-        seen.append(number)
-        for handled, previous in handlers.items():
-            signal.signal(handled, previous)
-
-    for name in (signal.SIGINT, signal.SIGTERM):
-        try:
-            handlers[name] = signal.signal(name, remember)
-        except ValueError:  # not the main thread: whoever runs us there handles signals
-            break
-    try:
-        yield lambda: bool(seen)
-    finally:
-        for handled, previous in handlers.items():
-            signal.signal(handled, previous)
 
 
 def _hardware(device: torch.device) -> str:

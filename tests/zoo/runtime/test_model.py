@@ -10,6 +10,7 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime import model as runtime
 from pvae_zoo.runtime import noise, sampler
 from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.scoring import Gaussian
 from pvae_zoo.runtime.sessions import CPU
 
 TAKES = "tiny takes uint8 (N, 1, 7, 6) with at least one image"
@@ -172,9 +173,12 @@ def test_what_is_hidden_has_no_influence_and_what_is_kept_has(gates):
     assert not np.array_equal(model.complete(np.where(keep, 1 - images, images), keep)[:, :, 4:], found[:, :, 4:])
 
 
-def test_completions_of_a_top_row_have_the_exact_probabilities(make_tiny):
+def test_completions_of_a_top_row_have_the_exact_probabilities(make_tiny, monkeypatch):
     """p(bottom | top) = sum over z of p(z | top) p(bottom | top, z): z weighed by the top, not from the prior."""
     tiny = make_tiny(image=(1, 2, 2, 2), latents=1, layers=1)
+    # Weights make up for any posterior: here one that is the wrong one for every image.
+    wrong = Gaussian(np.full((1, 1), 1.2, np.float32), np.full((1, 1), -0.7, np.float32))
+    monkeypatch.setattr(PixelVAE, "encode", lambda self, images: [wrong])
     every = np.array(list(product(range(2), repeat=4)), np.uint8)  # rows of a top, columns of a bottom
     log_prob = exact_log_prob(tiny, every.reshape(-1, 1, 2, 2)).reshape(4, 4)
     exact = np.exp(log_prob) / np.exp(log_prob).sum(1, keepdims=True)

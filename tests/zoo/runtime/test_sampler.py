@@ -100,6 +100,15 @@ def test_where_all_is_given_nothing_is_drawn(tiny):
     assert same(scored, steps.draw(Draw(what.context, 1 - what.uniforms, what.given, 0.3)))
 
 
+def test_rounding_never_draws_a_value_past_the_last(tiny):
+    """The cumulative probability of the last value may round to less than the largest uniform."""
+    z1, what = make_draw(tiny, 40)
+    largest = np.full_like(what.uniforms, 1 - 2**-24)
+    drawn = StepSampler(tiny.bundle).draw(Draw(what.context, largest, what.given))
+    assert drawn.images.max() < tiny.bundle.config.image.levels
+    np.testing.assert_allclose(drawn.log_prob, teacher_forced(tiny, drawn.images, z1), rtol=1e-5, atol=1e-5)
+
+
 def chi_square_limit(freedom):
     """The value that chi-square exceeds once in 10,000 (Wilson and Hilferty's approximation)."""
     return freedom * (1 - 2 / (9 * freedom) + 3.72 * math.sqrt(2 / (9 * freedom))) ** 3

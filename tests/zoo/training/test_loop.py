@@ -16,7 +16,9 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.training import loop
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.distributed import World
-from pvae_zoo.training.loop import Trainer, batch_indices, kl_weight, learning_rate, parameter_groups, step_generator
+from pvae_zoo.training.interrupt import stop_requested
+from pvae_zoo.training.loop import Trainer
+from pvae_zoo.training.schedule import batch_indices, kl_weight, learning_rate, parameter_groups, step_generator
 
 ALONE = World()
 
@@ -144,7 +146,7 @@ def test_a_signal_leaves_a_checkpoint_and_is_passed_on(tmp_path, images, recipe,
 
 
 def test_a_second_signal_acts_at_once():
-    with pytest.raises(KeyboardInterrupt), loop._stop_requested() as stopped:
+    with pytest.raises(KeyboardInterrupt), stop_requested() as stopped:
         assert not stopped()
         os.kill(os.getpid(), signal.SIGINT)
         assert stopped()

@@ -1,0 +1,63 @@
+"""What a step does, as a function of its number: learning rate, KL weight, images, noise.
+
+Everything random depends on (seed, step) and on nothing else, so a run that was killed and resumed walks the same path
+as one that was not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.models.architecture import Architecture
+from pvae_zoo.training.distributed import World
+from pvae_zoo.training.recipe import TrainingConfig
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Linear warm-up, constant, linear cool-down to zero at ``config.steps``."""
+    warmup = min(1.0, (step + 1) / max(1, config.warmup_steps))
+    cooldown = min(1.0, (config.steps - step) / max(1, config.cooldown_steps))
+    return config.learning_rate * min(warmup, cooldown)
+
+
+def kl_weight(config: TrainingConfig, step: int) -> float:
+    """Weight of the KL terms: linear from 0 to 1 (PixelVAE, section 4.1)."""
+    return min(1.0, (step + 1) / max(1, config.kl_warmup_steps))
+
+
+def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:
+    """Random numbers that depend on the seed and the step alone."""
+    words = np.random.SeedSequence([seed, step, stream]).generate_state(2, np.uint32)
+    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+def latent_noise(architecture: Architecture, count: int, generator: torch.Generator) -> list[Tensor]:
+    """Standard normal noise ``(count, *latent_shape)`` for each level, bottom first."""
+    return [torch.randn(count, *shape, generator=generator) for shape in architecture.latent_shapes]
+
+
+def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -> NDArray[np.int64]:
+    """This process's share of the images of a step, ``(batch_size,)``.
+
+    Every epoch is a fresh permutation; its last partial batch is left out.
+    """
+    batch = config.batch_size * world.size
+    per_epoch = count // batch
+    if per_epoch == 0:
+        raise PvaeZooError(f"{count} training images are fewer than one batch of {batch}: lower training.batch_size")
+    epoch, position = divmod(step, per_epoch)
+    order = np.random.default_rng([config.seed, epoch]).permutation(count)
+    mine = position * batch + world.rank * config.batch_size
+    share: NDArray[np.int64] = order[mine : mine + config.batch_size]
+    return share
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weights decay; biases and embeddings do not."""
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
