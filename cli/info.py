@@ -63,7 +63,7 @@ def _training(training: dict[str, Any]) -> str:
         parts.append(f"{training['images_seen']:,} images seen")
     if "hours" in training:
         parts.append(f"{training['hours']:.1f} hours")
-    if "valid_elbo_nats" in training:
+    if training.get("valid_elbo_nats") is not None:
         parts.append(f"best validation ELBO {training['valid_elbo_nats']:.2f} nats")
     return ", ".join(parts) or "-"
 

@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,9 @@ def _needs_torch(error: ImportError) -> PvaeZooError:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
 @click.option("--max-minutes", type=click.FloatRange(min=0), help="Stop after this time, with a checkpoint.")
 @click.option("--steps", type=click.IntRange(min=1), help="Train that many steps instead of the recipe's.")
+@click.option(
+    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate instead of the recipe's."
+)
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--init", type=click.Path(path_type=Path), help="Start from the weights of another model's checkpoint.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
@@ -39,6 +42,7 @@ def train_command(
     out: Path | None,
     max_minutes: float | None,
     steps: int | None,
+    learning_rate: float | None,
     resume: bool,
     init: Path | None,
     device: str,
@@ -75,8 +79,9 @@ def train_command(
         wanted = load_checkpoint(out / LATEST).recipe  # a run keeps its recipe, whatever became of the file
     elif (out / LATEST).exists():
         raise PvaeZooError(f"{out} already holds a run: add --resume to go on, or choose another --out")
-    if steps is not None:
-        wanted = replace(wanted, training=replace(wanted.training, steps=steps))
+    given = {"steps": steps, "learning_rate": learning_rate}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    wanted = replace(wanted, training=replace(wanted.training, **changes))
     images = load_split(data, "train", wanted.model.image, binarize=wanted.binarize)
     valid = load_split(data, "valid", wanted.model.image, binarize=wanted.binarize)
     _make_folder(out)

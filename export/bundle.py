@@ -111,7 +111,8 @@ def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
             "hardware": checkpoint.progress.hardware,
             "initialised_from": checkpoint.progress.initialised_from,
             "best_step": checkpoint.progress.best_step,
-            "valid_elbo_nats": checkpoint.progress.best_elbo,
+            # A run that was never validated has none, and JSON has no infinity.
+            "valid_elbo_nats": checkpoint.progress.best_elbo if checkpoint.progress.best_step >= 0 else None,
         },
     }
 

@@ -181,11 +181,12 @@ class Bundle:
         if Path(spec.file).name != spec.file or "\0" in spec.file:
             raise PvaeZooError(f"{self.folder / CONFIG} names the file {spec.file!r} outside the bundle")
         try:
-            data = path.read_bytes()
+            size = path.stat().st_size
+            data = path.read_bytes() if size == spec.size else b""
         except OSError as error:
             raise PvaeZooError(f"{path} cannot be read ({error.strerror}); pull or export the bundle again") from error
-        if len(data) != spec.size:
-            raise PvaeZooError(f"{path} has {len(data)} bytes, expected {spec.size}: pull or export the bundle again")
+        if size != spec.size:
+            raise PvaeZooError(f"{path} has {size} bytes, expected {spec.size}: pull or export the bundle again")
         if hashlib.sha256(data).hexdigest() != spec.sha256:
             raise PvaeZooError(f"{path} is not what was published (SHA-256 differs): pull or export the bundle again")
         return data

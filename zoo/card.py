@@ -39,7 +39,7 @@ def render_card(bundle: Bundle) -> str:
         "hours": f"{training['hours']:.1f}",
         "hardware": f" on {training['hardware']}" if training.get("hardware") else "",
         "initialised": f"; started from {training['initialised_from']}" if training.get("initialised_from") else "",
-        "valid_elbo": f"{-training['valid_elbo_nats']:.2f}",
+        "valid_elbo": "-" if training["valid_elbo_nats"] is None else f"{-training['valid_elbo_nats']:.2f}",
         **{key: training[key] for key in ("weight_decay", "learning_rate", "batch_size", "best_step", "steps")},
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")

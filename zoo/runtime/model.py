@@ -2,8 +2,8 @@
 
 import pvae_zoo
 model = pvae_zoo.load("mnist")
-images = model.sample(16, seed=0)   # uint8 (16, 1, 28, 28)
-model.nll(images).bits_per_dim      # (16,)
+images = model.sample(16, seed=0)  # uint8 (16, 1, 28, 28)
+model.nll(images).bits_per_dim  # (16,)
 """
 
 from __future__ import annotations

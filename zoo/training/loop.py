@@ -184,7 +184,8 @@ class Trainer:
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
         if not torch.isfinite(norm):  # the norm is of the gradients of all processes, so all of them agree
-            return self._skip()
+            self._skip()
+            return None
         self._skipped = 0
         self.optimizer.step()
         self._update_ema()
@@ -196,7 +197,7 @@ class Trainer:
         if self._skipped == SKIPS:
             step = self.progress.step + 1
             raise PvaeZooError(
-                f"the bound is not finite for {SKIPS} steps up to step {step}: lower training.learning_rate and resume"
+                f"the bound is not finite for {SKIPS} steps up to step {step}: resume with a lower --learning-rate"
             )
 
     @torch.no_grad()
