@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,9 @@ class Bundle:
         if Path(spec.file).name != spec.file or "\0" in spec.file:
             raise PvaeZooError(f"{self.folder / CONFIG} names the file {spec.file!r} outside the bundle")
         try:
-            size = path.stat().st_size
-            data = path.read_bytes() if size == spec.size else b""
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read() if size == spec.size else b""
         except OSError as error:
             raise PvaeZooError(f"{path} cannot be read ({error.strerror}); pull or export the bundle again") from error
         if size != spec.size:
