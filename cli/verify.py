@@ -22,26 +22,27 @@ if TYPE_CHECKING:
 @model_argument
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Compare with these weights too.")
 @click.option(
-    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Data set for that; golden images if none."
+    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Compare on 1,000 images of its test split."
 )
 @device_option
 @json_option
 def verify_command(model: str, checkpoint: Path | None, data: Path | None, device: str, as_json: bool) -> None:
     """Check MODEL, a name of the zoo or a bundle: hashes, the graphs' contract, and the golden vectors.
 
-    Every output must be within 1e-4 of the golden one, and a wavefront must draw the golden images. With --checkpoint
-    (needs PyTorch) the graphs are compared with the weights that they were made from.
+    Every output must be within 1e-4 of the golden one, and a wavefront must draw the golden images. With --data
+    or --checkpoint (needs PyTorch) the graphs are compared with the weights that they were made from, the bundle's own
+    if no others are named.
 
     \b
     Example:
         pvae-zoo verify mnist
-        pvae-zoo verify bundles/mnist --checkpoint runs/mnist/best.safetensors --data data/binarized_mnist
+        pvae-zoo verify mnist --data data/binarized_mnist
     """
     from pvae_zoo.verification import verify_bundle
 
-    if data is not None and checkpoint is None:
-        raise click.UsageError("--data is for the comparison with --checkpoint: give both")
     bundle = open_bundle(model)
+    if data is not None and checkpoint is None:
+        checkpoint = bundle.folder / bundle.config.weights.file
     found = verify_bundle(bundle, device)  # type: ignore[arg-type]
     parity = _parity(bundle, checkpoint, data) if checkpoint is not None and found.ok else None
     ok = found.ok and (parity is None or parity.ok)
