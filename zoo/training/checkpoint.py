@@ -31,8 +31,8 @@ class Progress:
 
     Attributes:
         step: optimiser steps done.
-        images: training images seen.
-        seconds: time spent training, over all starts.
+        images: training images seen, by the weights it was initialised from too.
+        seconds: time spent training, over all starts and for those weights too.
         best_step: step of the best validation, -1 before the first.
         best_elbo: its mean validation ELBO, in nats an image.
         initialised_from: what the weights were taken from at the start, "" for random ones.

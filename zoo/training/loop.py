@@ -107,7 +107,9 @@ class Trainer:
         self.ema = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         recipe, step = checkpoint.recipe.name, checkpoint.progress.step
         source = f"{recipe} at step {step} ({len(taken)} of {len(own)} tensors)"
-        self.progress = self.progress.advanced(initialised_from=source)
+        # What it cost to make those weights is part of what it costs to make these.
+        spent = checkpoint.progress
+        self.progress = self.progress.advanced(initialised_from=source, images=spent.images, seconds=spent.seconds)
 
     def resume(self) -> None:
         """Take up the run where its last checkpoint stands.
