@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,13 @@ from sampling import Row
 
 import pvae_zoo
 
+_METER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=sys.stderr).returncode
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+sys.exit(code)
+"""
 PVAE_ZOO = [sys.executable, "-m", "pvae_zoo"]
 
 
@@ -24,13 +30,15 @@ def run(command: Sequence[str], folder: Path) -> tuple[float, float]:
     Raises:
         SystemExit: if the command fails.
     """
+    # A child starts with its parent's peak, and this process holds PyTorch: a small one stands between.
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        done = subprocess.run(
+            [sys.executable, "-c", _METER, *command], cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{(folder / 'log').read_text()}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    seconds, kibibytes = done.stdout.split()
+    return float(seconds), float(kibibytes) / 1024
 
 
 def cpu_seconds(command: Sequence[str], folder: Path, repeats: int = 5) -> float:

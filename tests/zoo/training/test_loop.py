@@ -162,9 +162,7 @@ def test_a_spent_budget_stops_after_a_step_with_a_checkpoint(tmp_path, images, r
 def test_a_bound_that_is_not_finite_stops_the_run(tmp_path, images, recipe):
     trainer = trainer_for(recipe, tmp_path)
     torch.nn.init.constant_(trainer.model.encoder.stem.weight, math.nan)
-    with pytest.raises(
-        PvaeZooError, match="not finite for 10 steps up to step 10: resume with a lower"
-    ):
+    with pytest.raises(PvaeZooError, match="not finite for 10 steps up to step 10: resume with a lower"):
         trainer.train(images, images)
     assert not (tmp_path / LATEST).exists()
 
