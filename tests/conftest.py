@@ -141,6 +141,13 @@ TINY = {
 SQUARE = {"image": (1, 2, 2, 2), "latents": 1}
 
 
+def _gain(name: str) -> float:
+    """Makes what z says loud enough to be seen; the upsampling path starts loud by itself."""
+    if name.startswith("decoder.context.linear"):
+        return 2.0
+    return 1.0 if name.startswith("decoder.context") else 1.4
+
+
 def _untrained(architecture: Architecture) -> PixelVAE:
     """Random weights far from a start's: every bias matters, and probabilities are far from even."""
     with torch.random.fork_rng():
@@ -151,7 +158,7 @@ def _untrained(architecture: Architecture) -> PixelVAE:
                 if name.endswith("bias"):
                     weights.normal_(0, 0.3)
                 else:
-                    weights.mul_(2.0 if name.startswith("decoder.context") else 1.4)
+                    weights.mul_(_gain(name))
             model.decoder.pixelcnn.logits.weight.mul_(2)
     return model
 

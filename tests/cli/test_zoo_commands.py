@@ -205,8 +205,9 @@ def test_parity_without_torch_says_what_to_install(spawn, eight):
     assert done.returncode == 1 and 'pip install "pvae-zoo[train]"' in done.stderr and "Traceback" not in done.stderr
 
 
-def test_data_needs_a_checkpoint(run, model):
-    assert run("verify", model, "--data", ".").exit_code == 2
+def test_data_without_a_checkpoint_means_the_bundles_own_weights(run, model, tmp_path):
+    result = run("verify", model, "--data", str(tmp_path))
+    assert result.exit_code == 1 and f"no test split in {tmp_path}" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["info", "pull", "verify"])

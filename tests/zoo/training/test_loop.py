@@ -192,7 +192,7 @@ def test_reports_after_the_checkpoint_and_torn_lines_are_forgotten(tmp_path, ima
 
 def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path, images, recipe, monkeypatch):
     (tmp_path / "metrics.jsonl").mkdir()
-    monkeypatch.setattr(Trainer, "_trim_metrics", lambda self: None)
+    monkeypatch.setattr(Trainer, "_tidy", lambda self: None)
     with pytest.raises(PvaeZooError, match=r"cannot write .*metrics\.jsonl: a folder stands where a file is needed"):
         trainer_for(recipe, tmp_path).train(images, images)
 
