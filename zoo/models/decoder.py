@@ -59,7 +59,7 @@ class UpsampleContext(nn.Module):
         # PyTorch's default shrinks the signal by half a layer: z would reach the pixels as a whisper, and the KL would
         # be zero before the decoder has learned to listen.
         for layer in (self.grow, *self.up, self.output):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # type: ignore[arg-type]
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, z: Tensor) -> Tensor:
         features = self.grow(z)
