@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from pvae_zoo.bundle import TensorSpec
+from pvae_zoo.bundle import describe_tensors
 from pvae_zoo.cli.options import json_option, model_argument
 from pvae_zoo.cli.output import bundle_size, echo_json, image_shape, mebibytes, number, table
 from pvae_zoo.registry import open_bundle
@@ -54,7 +54,7 @@ def info_command(model: str, as_json: bool) -> None:
     click.echo(f"{config.name}: {config.title}\n\n{table(facts)}\n")
     for graph in config.graphs.values():
         click.echo(f"{graph.file}  {mebibytes(graph.size)}  sha256 {graph.sha256}")
-        click.echo(f"    in   {_tensors(graph.inputs)}\n    out  {_tensors(graph.outputs)}")
+        click.echo(f"    in   {describe_tensors(graph.inputs)}\n    out  {describe_tensors(graph.outputs)}")
 
 
 def _training(training: dict[str, Any]) -> str:
@@ -73,12 +73,3 @@ def _measurement(row: dict[str, Any]) -> str:
     text = f"{row.get('split')}, {row.get('images', 0):,} images: NLL {number(row.get('nll_nats'))} nats, "
     text += f"{number(row.get('bits_per_dim'), 4)} bits/dim, KL {' + '.join(map(number, row.get('kl_nats', [])))}"
     return text + (f", IWAE {number(iwae)} (K = {row.get('samples')})" if iwae is not None else "")
-
-
-def _tensors(specs: tuple[TensorSpec, ...]) -> str:
-    """Tensors with type and shape; the canvases, one a layer, as one entry."""
-    canvases = [spec for spec in specs if spec.name.startswith("canvas_")]
-    shown = [f"{s.name} {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs if s not in canvases]
-    if canvases:
-        shown.append(f"{canvases[0].name} .. {canvases[-1].name} {canvases[0].dtype} (P, channels)")
-    return ", ".join(shown)

@@ -46,6 +46,16 @@ class TensorSpec:
     shape: tuple[int | str, ...]
 
 
+def describe_tensors(specs: tuple[TensorSpec, ...], quote: str = "") -> str:
+    """Tensors with types and shapes, names between ``quote``; the canvases, one a layer, as one entry."""
+    canvases = [spec for spec in specs if spec.name.startswith("canvas_")]
+    shown = [f"{quote}{s.name}{quote} {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs if s not in canvases]
+    if canvases:
+        first, last = canvases[0], canvases[-1]
+        shown.append(f"{quote}{first.name}{quote} .. {quote}{last.name}{quote} {first.dtype} (P, channels)")
+    return ", ".join(shown)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
     """A file with the size and SHA-256 it must have."""

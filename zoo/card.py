@@ -6,7 +6,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from pvae_zoo.bundle import ROLES, Bundle, TensorSpec
+from pvae_zoo.bundle import ROLES, Bundle, describe_tensors
 from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.runtime.wavefront import step_count
 
@@ -24,7 +24,7 @@ def render_card(bundle: Bundle) -> str:
         "title": config.title,
         "name": config.name,
         "parameters": f"{config.parameters:,}",
-        "size": f"{sum(spec.size for spec in bundle.files()) / 2**20:.1f}",
+        "size": f"{sum(graph.size for graph in config.graphs.values()) / 2**20:.1f}",
         "figures": _figures(results),
         "commands": "\n".join(f"    {row['command']}" for row in results) or "    (none yet)",
         "digest": bundle.digest[:16],
@@ -61,16 +61,7 @@ def _figures(results: list[dict[str, Any]]) -> str:
 
 def _graph_row(bundle: Bundle, role: str) -> str:
     graph = bundle.config.graphs[role]
-    return f"| `{graph.file}` | {_tensors(graph.inputs)} | {_tensors(graph.outputs)} |"
-
-
-def _tensors(specs: tuple[TensorSpec, ...]) -> str:
-    """Tensors with their types and shapes; the canvases, one a layer, as one entry."""
-    canvases = [spec for spec in specs if spec.name.startswith("canvas_")]
-    shown = [f"`{s.name}` {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs if s not in canvases]
-    if canvases:
-        shown.append(f"`{canvases[0].name}` .. `{canvases[-1].name}` {canvases[0].dtype} (P, channels)")
-    return ", ".join(shown)
+    return f"| `{graph.file}` | {describe_tensors(graph.inputs, '`')} | {describe_tensors(graph.outputs, '`')} |"
 
 
 def readme_row(bundle: Bundle) -> str:

@@ -56,8 +56,8 @@ class UpsampleContext(nn.Module):
             for before, after in zip(config.widths[:-1], config.widths[1:], strict=True)
         )
         self.output = nn.Conv2d(config.widths[-1], context_channels, 1)
-        # PyTorch's default shrinks the signal by half a layer: z would reach the pixels as a whisper, and the KL would
-        # be zero before the decoder has learned to listen.
+        # PyTorch's default shrinks the signal by about half a layer, so z would start as a whisper at the pixels.
+        # Whether that matters to the trained model was not measured.
         for layer in (self.grow, *self.up, self.output):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 

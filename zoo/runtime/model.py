@@ -1,9 +1,11 @@
 """A PixelVAE ready to use: sample, score, encode, reconstruct, complete, over onnxruntime.
 
-import pvae_zoo
-model = pvae_zoo.load("mnist")
-images = model.sample(16, seed=0)  # uint8 (16, 1, 28, 28)
-model.nll(images).bits_per_dim  # (16,)
+    import pvae_zoo
+    model = pvae_zoo.load("mnist")
+    images = model.sample(16, seed=0)  # uint8 (16, 1, 28, 28)
+    model.nll(images).bits_per_dim  # (16,)
+
+Shapes: N images, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
