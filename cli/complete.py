@@ -6,17 +6,8 @@ from pathlib import Path
 
 import click
 
-from pvae_zoo.cli.drawn import out_option, report_drawn, save_drawn
-from pvae_zoo.cli.options import (
-    device_option,
-    image_options,
-    json_option,
-    model_option,
-    paths_argument,
-    seed_option,
-    temperature_option,
-    threads_option,
-)
+from pvae_zoo.cli.drawn import drawing_options, report_drawn, save_drawn
+from pvae_zoo.cli.options import paths_argument
 
 
 @click.command("complete")
@@ -24,14 +15,7 @@ from pvae_zoo.cli.options import (
 @click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Keep the top N rows.")
 @click.option("--mask", type=click.Path(path_type=Path), metavar="FILE", help="Keep what is white in this PNG.")
 @click.option("--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, help="Completions of each image.")
-@model_option
-@out_option("completions.png")
-@seed_option
-@temperature_option
-@image_options
-@device_option
-@threads_option
-@json_option
+@drawing_options("completions.png")
 def complete_command(
     paths: tuple[str, ...],
     rows: int | None,

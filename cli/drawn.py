@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.cli.app import ARGUMENTS
-from pvae_zoo.cli.options import Command
+from pvae_zoo.cli.options import (
+    Command,
+    device_option,
+    image_options,
+    json_option,
+    model_option,
+    seed_option,
+    temperature_option,
+    threads_option,
+)
 from pvae_zoo.cli.output import echo_json, exit_for_failures
 
 if TYPE_CHECKING:
@@ -26,6 +35,18 @@ def out_option(default: str) -> Callable[[Command], Command]:
     return click.option(
         "--out", "-o", default=default, show_default=True, metavar="TARGET", help="x.png, x.npy, x.npz or folder/."
     )
+
+
+def drawing_options(default_out: str) -> Callable[[Command], Command]:
+    """All options of a command that draws from given images, in the order of its help."""
+
+    def decorate(command: Command) -> Command:
+        sampling = (seed_option, temperature_option, image_options, device_option, threads_option, json_option)
+        for option in reversed((model_option, out_option(default_out), *sampling)):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def save_drawn(

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import click
 
-from pvae_zoo.cli.drawn import out_option, report_drawn, save_drawn
-from pvae_zoo.cli.options import (
-    device_option,
-    image_options,
-    json_option,
-    model_option,
-    paths_argument,
-    seed_option,
-    temperature_option,
-    threads_option,
-)
+from pvae_zoo.cli.drawn import drawing_options, report_drawn, save_drawn
+from pvae_zoo.cli.options import paths_argument
 
 PAIRS_IN_A_ROW = 10
 
 
 @click.command("reconstruct")
 @paths_argument
-@model_option
-@out_option("reconstructions.png")
-@seed_option
-@temperature_option
-@image_options
-@device_option
-@threads_option
-@json_option
+@drawing_options("reconstructions.png")
 def reconstruct_command(
     paths: tuple[str, ...],
     model: str,

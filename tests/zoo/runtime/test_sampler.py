@@ -1,3 +1,4 @@
+import json
 import math
 import threading
 from itertools import product
@@ -8,6 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pvae_zoo.bundle import Bundle
+from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.export.golden import naive_sample
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import noise, sampler
@@ -279,3 +282,12 @@ def test_margins_and_the_spare_row_of_every_canvas_stay_zero(tiny, monkeypatch):
         rows = values[:-1].reshape(2, g.top + config.image.height, g.stride, -1)
         assert not rows[:, : g.top].any() and not rows[:, :, : g.left].any()
         assert rows[:, g.top :, g.left :].any(axis=-1).all()
+
+
+def test_a_config_that_disagrees_with_its_graph_is_refused(gates, copy_bundle):
+    folder = copy_bundle(gates.bundle)
+    config = json.loads((folder / "config.json").read_text())
+    config["geometry"]["slope"] -= 1
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(PvaeZooError, match=r"config\.json and decoder_step\.onnx disagree"):
+        StepSampler(Bundle(folder))

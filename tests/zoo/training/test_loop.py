@@ -328,3 +328,21 @@ def test_a_run_may_start_from_the_average_of_another(tmp_path, images, recipe, m
     with pytest.raises(PvaeZooError, match=r"--init .*: no weight of that model fits"):
         other = make_architecture((3, 6, 6, 4), stem=5, widths=(7,), latents=3, channels=9, head=9)
         trainer_for(make_recipe(other), tmp_path / "other").initialise(tmp_path / "source" / BEST)
+
+
+def test_one_step_whose_gradient_is_not_finite_is_left_out(tmp_path, images, recipe, monkeypatch):
+    trainer = trainer_for(recipe, tmp_path)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
+        assert trainer._step(images) is None
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    assert trainer._step(images) is not None and trainer._skipped == 0
+
+
+def test_a_run_counts_what_its_initial_weights_cost(tmp_path, images, recipe):
+    first = trainer_for(recipe, tmp_path / "first")
+    first.train(images, images, max_minutes=0)
+    second = trainer_for(recipe, tmp_path / "second")
+    second.initialise(tmp_path / "first" / LATEST)
+    assert second.progress.images == first.progress.images > 0 and second.progress.seconds == first.progress.seconds
