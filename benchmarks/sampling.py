@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import pvae_zoo
 from pvae_zoo.bundle import WEIGHTS, Bundle
 from pvae_zoo.export.bundle import model_of
-from pvae_zoo.export.golden import naive_sample
+from pvae_zoo.export.reference import naive_sample
 from pvae_zoo.registry import open_bundle
 from pvae_zoo.runtime import noise
 from pvae_zoo.runtime.sessions import open_session
@@ -66,7 +66,7 @@ def rows(model: str, *, quick: bool) -> Iterator[Row]:
     yield "wavefront is faster than raster order, same graph, n = 1", f"{raster / single:.1f} x", "3 x"
     yield "pixels equal, raster and wavefront", f"{np.mean(drawn == by_raster):.2%}", "100 %"
 
-    macs = bundle.config.macs_per_pixel * bundle.config.image.height * bundle.config.image.width
+    macs = bundle.config.steps["decoder_step"].macs * bundle.config.image.height * bundle.config.image.width
     peak = matmul_rate()
     yield "a large MatMul, 1 thread", f"{peak:.0f} GFLOP/s", ""
     for count in (1, 4, 16, 64):

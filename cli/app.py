@@ -32,6 +32,8 @@ COMMANDS = {
     "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
     "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),
     "reconstruct": ("pvae_zoo.cli.reconstruct", "reconstruct_command", "Encode images and draw them again."),
+    "vary": ("pvae_zoo.cli.vary", "vary_command", "Change the noise of one level at a time."),
+    "interpolate": ("pvae_zoo.cli.interpolate", "interpolate_command", "Draw the path between two latents."),
     "complete": ("pvae_zoo.cli.complete", "complete_command", "Keep a part of images and draw the rest."),
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
     "evaluate": ("pvae_zoo.cli.train", "evaluate_command", "Measure a model on a data set."),

@@ -1,4 +1,4 @@
-"""What ``reconstruct`` and ``complete`` share: where their images go, and what is said of them."""
+"""What the commands that draw share: their options, where their images go, and what is said of them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,13 @@ def out_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-def drawing_options(default_out: str) -> Callable[[Command], Command]:
-    """All options of a command that draws from given images, in the order of its help."""
+def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[[Command], Command]:
+    """All options of a command that draws, in the order of its help."""
 
     def decorate(command: Command) -> Command:
-        sampling = (seed_option, temperature_option, image_options, device_option, threads_option, json_option)
-        for option in reversed((model_option, out_option(default_out), *sampling)):
+        fitting = (image_options,) if reads_images else ()
+        options = (seed_option, temperature_option, *fitting, device_option, threads_option, json_option)
+        for option in reversed((model_option, out_option(default_out), *options)):
             command = option(command)
         return command
 

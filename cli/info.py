@@ -37,12 +37,13 @@ def info_command(model: str, as_json: bool) -> None:
         }
         echo_json(asdict(bundle.config) | extra)
         return
-    config, geometry = bundle.config, bundle.config.geometry
+    config, step = bundle.config, bundle.config.steps["decoder_step"]
+    geometry = step.geometry
     latents = ", ".join(f"{z.name} {'x'.join(map(str, z.shape))}" for z in config.latents)
     facts = [
         ("image", image_shape(bundle)),
         ("latents", latents),
-        ("parameters", f"{config.parameters:,} ({config.macs_per_pixel:,} multiply-adds a pixel)"),
+        ("parameters", f"{config.parameters:,} ({step.macs:,} multiply-adds a pixel)"),
         ("dataset", config.dataset),
         ("training", _training(config.training)),
         *(("measured", line) for line in map(_measurement, measured)),

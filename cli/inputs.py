@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.cli.output import FAILED
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import ImageError, ImageSource, find_images, read_image
+from pvae_zoo.runtime.images import ImageError, ImageSource, find_images, read_noted
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Fit:
     binarize: int | None
     convert: bool
 
-    def read(self, source: ImageSource, image: ImageShape) -> NDArray[np.uint8] | ImageError:
-        """The image ``(C, H, W)``, or why it cannot be used."""
+    def read(self, source: ImageSource, image: ImageShape) -> tuple[NDArray[np.uint8], str | None] | ImageError:
+        """The image ``(C, H, W)`` and what was converted unasked, or why it cannot be used."""
         try:
-            return read_image(source, image, resize=self.resize, binarize=self.binarize, convert=self.convert)
+            return read_noted(source, image, resize=self.resize, binarize=self.binarize, convert=self.convert)
         except ImageError as error:
             return error
 
@@ -55,11 +55,14 @@ def read_inputs(paths: Sequence[str], image: ImageShape, fit: Fit) -> Inputs:
     """All images at once; what is wrong with the others goes to stderr. Ends the command if none is left."""
     images, names, failed = [], [], 0
     for source in find_images(paths):
-        values = fit.read(source, image)
-        if isinstance(values, ImageError):
-            click.echo(f"{source.name}: {values}", err=True)
+        result = fit.read(source, image)
+        if isinstance(result, ImageError):
+            click.echo(f"{source.name}: {result}", err=True)
             failed += 1
         else:
+            values, note = result
+            if note is not None:
+                click.echo(f"{source.name}: {note}", err=True)
             images.append(values)
             names.append(source.name)
     if not images:

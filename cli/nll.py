@@ -122,7 +122,9 @@ def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: in
     click.echo("  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH")
     for row in rows:
         blank = "error".rjust(widths[0]).ljust(sum(widths) + 2 * len(widths) - 2)
-        click.echo(f"{blank}  {row.path}: {row.reason}" if row.figures is None else f"{line(row.figures)}  {row.path}")
+        note = f" ({row.note})" if row.note else ""
+        failed = row.figures is None
+        click.echo(f"{blank}  {row.path}: {row.reason}" if failed else f"{line(row.figures)}  {row.path}{note}")  # type: ignore[arg-type]
     if summary.mean is not None:
         many = f"{summary.count} image{'s' * (summary.count > 1)}"
         click.echo(f"{line(summary.mean)}  mean of {many}, standard error {summary.standard_error_nats:.2f} nats")
@@ -136,7 +138,8 @@ def _print_json(head: dict[str, Any], rows: Iterable[Row], summary: Summary) -> 
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as file:
         file.write("{" + json.dumps(head)[1:-1] + ', "images": [')
         for index, row in enumerate(rows):
-            data = {"path": row.path, "status": "ok"} | figures_by_name(row.figures, samples)
+            note = {} if row.note is None else {"note": row.note}
+            data = {"path": row.path, "status": "ok"} | note | figures_by_name(row.figures, samples)
             if row.figures is None:
                 data = {"path": row.path, "status": "error", "reason": row.reason}
             file.write((",\n  " if index else "\n  ") + json.dumps(finite(data)))

@@ -12,9 +12,17 @@ PAIRS_IN_A_ROW = 10
 
 @click.command("reconstruct")
 @paths_argument
+@click.option(
+    "--level",
+    type=click.Choice(["bottom", "top"]),
+    default="bottom",
+    show_default=True,
+    help="Keep z1, or of a model with two levels z2 alone.",
+)
 @drawing_options("reconstructions.png")
 def reconstruct_command(
     paths: tuple[str, ...],
+    level: str,
     model: str,
     out: str,
     seed: int,
@@ -44,7 +52,13 @@ def reconstruct_command(
     runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
     inputs = read_inputs(paths, runtime.image, Fit(resize, binarize, convert))
     with progress_bar("steps") as progress:
-        drawn = runtime.reconstruct(inputs.images, seed=seed, temperature=temperature, progress=progress)
+        drawn = runtime.reconstruct(
+            inputs.images,
+            level=level,  # type: ignore[arg-type]
+            seed=seed,
+            temperature=temperature,
+            progress=progress,
+        )
     columns = min(PAIRS_IN_A_ROW, len(drawn))
     grid = pairs(inputs.images, drawn, levels=runtime.image.levels, columns=columns)
     files = save_drawn(out, runtime, drawn, inputs.stems(), grid, columns, seed, temperature)

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.options import (
-    batch_size_option,
     device_option,
     json_option,
     model_option,
@@ -36,7 +35,10 @@ from pvae_zoo.cli.output import echo_json
     show_default=True,
     help="Order of the pixels: raster is slower and draws the same.",
 )
-@batch_size_option(256, "Images drawn at once.")
+@click.option("--trace", metavar="FILE", help="Show the first images being painted, in a .gif.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images drawn at once.  [default: by memory]"
+)
 @device_option
 @threads_option
 @json_option
@@ -48,7 +50,8 @@ def sample_command(
     out: str,
     columns: int | None,
     order: str,
-    batch_size: int,
+    trace: str | None,
+    batch_size: int | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -62,15 +65,19 @@ def sample_command(
     Example:
         pvae-zoo sample --n 16
         pvae-zoo sample --model mnist --n 100 --seed 7 --out digits/
+        pvae-zoo sample --n 9 --trace painting.gif
     """
     import pvae_zoo
     from pvae_zoo.cli.progress import progress_bar
     from pvae_zoo.runtime.pictures import check_target, save_grid, save_images
+    from pvae_zoo.runtime.trace import check_trace, save_trace
 
     is_grid = out.lower().endswith(".png") and not Path(out).is_dir()
     if columns is not None and not is_grid:
         raise click.UsageError("--columns is for a grid: give --out a name that ends in .png")
     check_target(out)
+    if trace is not None:
+        check_trace(trace)
     runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
     start = time.perf_counter()
     with progress_bar("steps") as progress:
@@ -101,6 +108,10 @@ def sample_command(
         files = [Path(out)]
     else:
         files = save_images(images, out, levels=levels, metadata=metadata)
+    if trace is not None:
+        step = runtime.bundle.config.steps["decoder_step"]
+        save_trace(images, Path(trace), levels=levels, slope=step.geometry.slope, order=order, columns=columns)  # type: ignore[arg-type]
+        files.append(Path(trace))
     if as_json:
         echo_json({
             "model": runtime.name,

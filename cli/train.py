@@ -82,8 +82,9 @@ def train_command(
     given = {"steps": steps, "learning_rate": learning_rate}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     wanted = replace(wanted, training=replace(wanted.training, **changes))
-    images = load_split(data, "train", wanted.model.image, binarize=wanted.binarize)
-    valid = load_split(data, "valid", wanted.model.image, binarize=wanted.binarize)
+    options: dict[str, Any] = {"binarize": wanted.binarize, "augmentation": wanted.data}
+    images = load_split(data, "train", wanted.model.image, **options)
+    valid = load_split(data, "valid", wanted.model.image, **options)
     _make_folder(out)
     with joined_world() as world:
         trainer = Trainer(wanted, out, world=world, device=device, compile_model=compile_model, report=_print_report)
@@ -164,10 +165,14 @@ def evaluate_command(
     from pvae_zoo.card import render_card
     from pvae_zoo.cli.progress import progress_bar
     from pvae_zoo.evaluation import evaluate, save_evaluation
+    from pvae_zoo.training.augmentation import Augmentation
     from pvae_zoo.training.datasets import load_split
 
     runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
-    images = load_split(data, split, runtime.image)  # type: ignore[arg-type]
+    # Images of another size are cropped as they were for the model's validation.
+    training = runtime.bundle.config.training
+    view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
+    images = load_split(data, split, runtime.image, augmentation=view)  # type: ignore[arg-type]
     command = f"pvae-zoo evaluate {runtime.name} --data {data.name} --split {split} --samples {samples} --seed {seed}"
     command += f" --images {limit}" if limit else ""
     with progress_bar("images") as progress:
@@ -194,9 +199,12 @@ def evaluate_command(
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data set to prove parity on, 1,000 test images of it.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Data set to prove parity on, 1,000 validation images of it."
+)
+@click.option("--half", is_flag=True, help="Round the weights to float16: half the size.")
 @json_option
-def export_command(run: Path, out: Path, data: Path | None, as_json: bool) -> None:
+def export_command(run: Path, out: Path, data: Path | None, half: bool, as_json: bool) -> None:
     """Export RUN, a training run's folder or a checkpoint file, as a bundle of ONNX graphs.
 
     The averaged weights of the best validation are taken. The bundle is then compared with PyTorch: every output must
@@ -205,23 +213,25 @@ def export_command(run: Path, out: Path, data: Path | None, as_json: bool) -> No
     \b
     Example:
         pvae-zoo export runs/mnist --out bundles/mnist --data data/binarized_mnist
+        pvae-zoo export runs/lsun --out bundles/lsun --half
     """
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
-        from pvae_zoo.export.bundle import write_bundle
+        from pvae_zoo.export.bundle import halved, write_bundle
         from pvae_zoo.export.parity import check_parity
         from pvae_zoo.training.checkpoint import BEST, load_checkpoint
     except ImportError as error:
         raise _needs_torch(error) from error
     from pvae_zoo.atomic import atomic_write
-    from pvae_zoo.bundle import CARD, Bundle
+    from pvae_zoo.bundle import CARD, WEIGHTS, Bundle
     from pvae_zoo.card import render_card
 
-    checkpoint = run / BEST if run.is_dir() else run
-    config = write_bundle(load_checkpoint(checkpoint), out)
+    checkpoint = load_checkpoint(run / BEST if run.is_dir() else run)
+    checkpoint = halved(checkpoint) if half else checkpoint
+    config = write_bundle(checkpoint, out)
     bundle = Bundle(out)
     atomic_write(out / CARD, render_card(bundle).encode())
-    parity = check_parity(bundle, checkpoint, data)
+    parity = check_parity(bundle, out / WEIGHTS, data)
     size = sum(spec.size for spec in bundle.files())
     if as_json:
         click.echo(

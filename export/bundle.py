@@ -16,25 +16,24 @@ from pvae_zoo.bundle import (
     GOLDEN,
     WEIGHTS,
     BundleConfig,
-    ContextSpec,
     GraphSpec,
     LatentSpec,
+    StepSpec,
     file_spec,
 )
 from pvae_zoo.export.golden import golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder
-from pvae_zoo.export.step import canvases_of, geometry_of, macs_per_pixel, step_graph
-from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph, prior_graph
+from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
+from pvae_zoo.export.prior import prior_context_graph, prior_graph, standard_prior_graph
+from pvae_zoo.export.prior_step import prior_step_graph, prior_step_spec
+from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.training.checkpoint import Checkpoint, save_checkpoint
 
-_BUILDERS = {
-    "encoder": encoder_graph,
-    "prior": prior_graph,
-    "decoder_context": decoder_context_graph,
-    "decoder": decoder_graph,
-    "decoder_step": step_graph,
-}
+_DECODER = {"decoder_context": decoder_context_graph, "decoder": decoder_graph, "decoder_step": pixel_step_graph}
+_ONE_LEVEL = {"encoder": encoder_graph, "prior": standard_prior_graph, **_DECODER}
+_PRIOR = {"prior_context": prior_context_graph, "prior": prior_graph, "prior_step": prior_step_graph}
+_TWO_LEVELS = {"encoder": encoder_graph, **_PRIOR, **_DECODER}
 
 
 def model_of(checkpoint: Checkpoint) -> PixelVAE:
@@ -44,10 +43,21 @@ def model_of(checkpoint: Checkpoint) -> PixelVAE:
     return model.eval()
 
 
+def halved(checkpoint: Checkpoint) -> Checkpoint:
+    """The averaged weights of a checkpoint rounded to float16, biases left alone: half the size of a bundle."""
+    averaged = checkpoint.section("ema").items()
+    tensors = {f"ema.{name}": value.half() if value.dim() > 1 else value for name, value in averaged}
+    return Checkpoint(checkpoint.recipe, checkpoint.progress, tensors)
+
+
 def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
     """Export a checkpoint's averaged weights as a bundle.
 
     Every file is written whole or not at all, and the config, which names the others, last.
+
+    Args:
+        checkpoint: its weights may be float16 (`halved`): then they stay so on disk, and are computed with in float32.
+        folder: where to.
 
     Raises:
         PvaeZooError: if the folder cannot be written.
@@ -55,7 +65,7 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
     model = model_of(checkpoint)
     description = _description(checkpoint, model)
     graphs = {}
-    for role, build in _BUILDERS.items():
+    for role, build in (_ONE_LEVEL if len(model.priors) == 1 else _TWO_LEVELS).items():
         builder = build(model)
         path = folder / f"{role}.onnx"
         atomic_write(path, _serialise(builder, role, description))
@@ -86,7 +96,6 @@ def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
     """Everything in the config but the files."""
     architecture, recipe = model.architecture, checkpoint.recipe
     image = architecture.image
-    gates = model.decoder.pixelcnn.condition_gates
     return {
         "format": FORMAT,
         "name": recipe.name,
@@ -97,15 +106,11 @@ def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
             LatentSpec(name=f"z{number}", shape=shape)
             for number, shape in enumerate(architecture.latent_shapes, start=1)
         ),
-        "context": ContextSpec(
-            rows=1 if gates else image.height * image.width, channels=model.decoder.pixelcnn.context_channels
-        ),
-        "geometry": geometry_of(model),
-        "canvases": canvases_of(model),
-        "macs_per_pixel": macs_per_pixel(model),
+        "steps": _steps(model),
         "parameters": sum(p.numel() for p in model.parameters()),
         "training": {
-            **asdict(recipe.training),
+            **_plain(asdict(recipe.training)),
+            **_plain(asdict(recipe.data)),
             "images_seen": checkpoint.progress.images,
             "hours": round(checkpoint.progress.seconds / 3600, 2),
             "hardware": checkpoint.progress.hardware,
@@ -117,7 +122,14 @@ def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
     }
 
 
+def _steps(model: PixelVAE) -> dict[str, StepSpec]:
+    prior = {"prior_step": prior_step_spec(model)} if len(model.priors) > 1 else {}
+    return {**prior, "decoder_step": pixel_step_spec(model)}
+
+
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value

@@ -18,6 +18,8 @@ from pvae_zoo.bundle import TensorSpec
 
 OPSET = 18
 IR_VERSION = 8
+HALF_FROM = 1024
+"""Elements from which a weight is worth a Cast."""
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}
 
 
@@ -47,26 +49,29 @@ class GraphBuilder:
         self.outputs.append(TensorSpec(name=name, dtype=dtype, shape=tuple(shape)))
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
-        """A constant; float64 becomes float32. The same name twice is an error."""
+        """A constant; float64 becomes float32. The same name twice is an error.
+
+        Large weights that float16 holds exactly are stored so, with a Cast that runtimes fold when they load: half the
+        file, the same numbers.
+        """
         if name in self._weights:
             raise ValueError(f"the graph {self.name} has two weights called {name}")
         array = np.ascontiguousarray(value, np.float32) if value.dtype.kind == "f" else np.ascontiguousarray(value)
-        self._weights[name] = numpy_helper.from_array(array, name)
-        return name
+        half = _as_half(array)
+        self._weights[name] = numpy_helper.from_array(array if half is None else half, name)
+        return name if half is None else self.op("Cast", name, to=TensorProto.FLOAT)
+
+    def shared(self, name: str, value: NDArray[Any]) -> str:
+        """A small constant under a name that says its value, made at its first use."""
+        return name if name in self._weights else self.weight(name, value)
 
     def ints(self, *values: int) -> str:
         """An int64 vector, shared between its uses."""
-        name = "ints_" + "_".join(str(v).replace("-", "m") for v in values)
-        if name not in self._weights:
-            self.weight(name, np.array(values, np.int64))
-        return name
+        return self.shared("ints_" + "_".join(str(v).replace("-", "m") for v in values), np.array(values, np.int64))
 
     def scalar(self, value: float) -> str:
         """A float32 scalar, shared between its uses."""
-        name = f"scalar_{value!r}"
-        if name not in self._weights:
-            self.weight(name, np.array(value, np.float32))
-        return name
+        return self.shared(f"scalar_{value!r}", np.array(value, np.float32))
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """One node with one output."""
@@ -122,3 +127,12 @@ class GraphBuilder:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def _as_half(array: NDArray[Any]) -> NDArray[np.float16] | None:
+    """The array as float16, if it is large and nothing is lost."""
+    if array.dtype != np.float32 or array.size < HALF_FROM:
+        return None
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), array) else None

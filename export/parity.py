@@ -15,15 +15,16 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.runtime import noise
+from pvae_zoo.runtime.latents import posterior_noise
 from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
 from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.checkpoint import load_checkpoint
 from pvae_zoo.training.datasets import load_split
+from pvae_zoo.training.recipe import Recipe
 
 TOLERANCE = 1e-4
 IMAGES = 1000
-_BATCH = 100
+_BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def check_parity(bundle: Bundle, checkpoint: Path, data: Path | None = None) -> 
     Args:
         bundle: the exported graphs.
         checkpoint: a ``.safetensors`` checkpoint.
-        data: a data set, of whose test split up to 1,000 images spread over the whole are compared; without it the
-            bundle's golden images.
+        data: a data set, of whose validation split up to 1,000 images spread over the whole are compared; without it
+            the bundle's golden images.
 
     Raises:
         PvaeZooError: if the checkpoint is another model's, or something cannot be read.
@@ -65,41 +66,39 @@ def check_parity(bundle: Bundle, checkpoint: Path, data: Path | None = None) -> 
     if stored.recipe.model.latent_shapes != [level.shape for level in bundle.config.latents]:
         raise PvaeZooError(f"{checkpoint} is a checkpoint with other latents than the bundle {bundle.name}'s")
     model = model_of(stored)
-    images = _images(bundle, model, data)
+    images = _images(bundle, stored.recipe, data)
     runtime = RuntimeModel(bundle, "cpu")
     scores = runtime.nll(images)
-    expected = _torch_outputs(model, images)
-    q = runtime.encode(images)
+    expected = _torch_outputs(model, images, runtime)
     actual: dict[str, NDArray[Any]] = {"log_prob": scores.log_prob}
-    for number, level in enumerate(q, start=1):
+    for number, level in enumerate(runtime.encode(images), start=1):
         actual |= {f"z{number}_mean": level.mean, f"z{number}_log_std": level.log_std}
     difference = {name: float(np.abs(actual[name] - expected[name]).max()) for name in actual}
     nll = bits_per_dim(expected["nll_nats"], bundle.config.image)
     return Parity(difference, float(np.abs(scores.bits_per_dim - nll).max()), len(images))
 
 
-def _images(bundle: Bundle, model: PixelVAE, data: Path | None) -> NDArray[np.uint8]:
+def _images(bundle: Bundle, recipe: Recipe, data: Path | None) -> NDArray[np.uint8]:
     if data is None:
         with np.load(bundle.folder / GOLDEN, allow_pickle=False) as golden:
             images: NDArray[np.uint8] = golden["image"]
             return images
-    split = load_split(data, "test", model.architecture.image)
-    return split[:: max(1, len(split) // IMAGES)][:IMAGES]  # the official test file is sorted by class
+    split = load_split(data, "valid", recipe.model.image, binarize=recipe.binarize, augmentation=recipe.data)
+    spread = np.arange(0, len(split), max(1, len(split) // IMAGES))[:IMAGES]  # files may be sorted by class
+    return split.read(spread, None)
 
 
 @torch.no_grad()
-def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8], runtime: RuntimeModel) -> dict[str, NDArray[Any]]:
     """What PyTorch makes of the images, with the runtime's noise for image 0, 1, ..."""
     collected: dict[str, list[NDArray[Any]]] = {}
-    shape = model.architecture.latent_shapes[0]
     for start in range(0, len(images), _BATCH):
         x = torch.from_numpy(images[start : start + _BATCH])
-        indices = range(start, start + len(x))
-        eps = noise.normals(0, indices, noise.POSTERIOR + 1, int(np.prod(shape))).reshape(len(x), *shape)
+        eps = posterior_noise(runtime.networks, 0, range(start, start + len(x)))
         q = model.posteriors(x)
-        z1 = q[0].rsample(torch.from_numpy(eps))
-        log_prob = pixel_log_prob(model.decoder(x, z1), x, model.architecture.image)
-        kl = torch.stack([a.kl(p) for a, p in zip(q, model.prior_of([z1]), strict=True)]).sum(0)
+        z = [level.rsample(torch.from_numpy(e)) for level, e in zip(q, eps, strict=True)]
+        log_prob = pixel_log_prob(model.decoder(x, z[0]), x, model.architecture.image)
+        kl = torch.stack([a.kl(p) for a, p in zip(q, model.prior_of(z), strict=True)]).sum(0)
         batch = {"log_prob": log_prob, "nll_nats": kl.double() - log_prob.double().flatten(1).sum(1)}
         for number, level in enumerate(q, start=1):
             batch |= {f"z{number}_mean": level.mean, f"z{number}_log_std": level.log_std}

@@ -21,6 +21,7 @@ from pvae_zoo.models.architecture import (
     ImageShape,
     LatentLevel,
     PixelCNNConfig,
+    PriorConfig,
 )
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.training.checkpoint import Checkpoint, Progress
@@ -37,6 +38,9 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
+PRIOR_PIXELCNN = PixelCNNConfig(channels=6, layers=2, input_rows=2, rows=1, reach=1, head=8)
+
+
 @pytest.fixture(scope="session")
 def make_architecture() -> Callable[..., Architecture]:
     """A function from the options that matter to a test to a tiny architecture; the rest goes to the PixelCNN."""
@@ -51,14 +55,18 @@ def make_architecture() -> Callable[..., Architecture]:
         widths: tuple[int, ...] = (6,),
         grow: tuple[int, ...] | None = None,
         encoder_dropout: float = 0.0,
+        top: int = 0,
         **pixelcnn: Any,
     ) -> Architecture:
+        if top:
+            conditioning, kind, widths = "upsample", "map", (6,) * (stage + 1)
         if grow is None:
             grow = (6,) * (stage + 1) if conditioning == "upsample" else ()
         channels, height, width, levels = image
+        above = (LatentLevel(kind="vector", channels=top, stage=stage + 1),) if top else ()
         return Architecture(
             image=ImageShape(channels=channels, height=height, width=width, levels=levels),
-            latents=(LatentLevel(kind=kind, channels=latents, stage=stage),),
+            latents=(LatentLevel(kind=kind, channels=latents, stage=stage), *above),
             encoder=EncoderConfig(stem=stem, widths=widths, dropout=encoder_dropout),
             decoder=DecoderConfig(
                 conditioning=conditioning,
@@ -67,6 +75,7 @@ def make_architecture() -> Callable[..., Architecture]:
                     **{"channels": 6, "layers": 2, "input_rows": 2, "rows": 1, "reach": 1, "head": 6} | pixelcnn
                 ),
             ),
+            prior=PriorConfig(widths=(6, 6), pixelcnn=PRIOR_PIXELCNN) if top else None,
         )
 
     return make
@@ -77,6 +86,7 @@ def make_recipe(make_architecture: Callable[..., Architecture]) -> Callable[...,
     """A function from training options to a recipe that takes milliseconds a step."""
 
     def make(architecture: Architecture | None = None, **training: Any) -> Recipe:
+        architecture = architecture or make_architecture()
         defaults = {
             "seed": 3,
             "batch_size": 4,
@@ -84,7 +94,7 @@ def make_recipe(make_architecture: Callable[..., Architecture]) -> Callable[...,
             "learning_rate": 1e-2,
             "warmup_steps": 2,
             "cooldown_steps": 4,
-            "kl_warmup_steps": 6,
+            "kl_warmup_steps": (6,) * len(architecture.latents),
             "weight_decay": 0.01,
             "clip_norm": 100.0,
             "ema_decay": 0.9,
@@ -94,7 +104,7 @@ def make_recipe(make_architecture: Callable[..., Architecture]) -> Callable[...,
             name="tiny",
             title="A tiny model",
             dataset="made up",
-            model=architecture or make_architecture(),
+            model=architecture,
             training=TrainingConfig(**defaults | training),
         )
 
@@ -137,6 +147,8 @@ TINY = {
     "grey": {"image": (1, 5, 5, 4), "stage": 2, "widths": (4, 6), "embedding": 1, "input_rows": 1, "rows": 2},
     "narrow": {"image": (1, 6, 2, 2), "rows": 2, "reach": 3},
     "shallow": {"image": (3, 3, 4, 3), "layers": 0, "head": 3},
+    "levels": {"image": (3, 7, 6, 4), "top": 3, "embedding": 1},
+    "binary levels": {"image": (1, 6, 9, 2), "top": 2, "reach": 2},
 }
 SQUARE = {"image": (1, 2, 2, 2), "latents": 1}
 
@@ -145,7 +157,7 @@ def _gain(name: str) -> float:
     """Makes what z says loud enough to be seen; the upsampling path starts loud by itself."""
     if name.startswith("decoder.context.linear"):
         return 2.0
-    return 1.0 if name.startswith("decoder.context") else 1.4
+    return 1.0 if name.startswith(("decoder.context", "priors.0")) else 1.4
 
 
 def _untrained(architecture: Architecture) -> PixelVAE:
@@ -159,7 +171,7 @@ def _untrained(architecture: Architecture) -> PixelVAE:
                     weights.normal_(0, 0.3)
                 else:
                     weights.mul_(_gain(name))
-            model.decoder.pixelcnn.logits.weight.mul_(2)
+            model.decoder.pixelcnn.output.weight.mul_(2 if architecture.image.levels == 2 else 6)
     return model
 
 
@@ -208,6 +220,12 @@ def upsample(make_tiny: Callable[..., Tiny]) -> Tiny:
 def colour(make_tiny: Callable[..., Tiny]) -> Tiny:
     """5 x 6 images of 3 channels with 5 levels."""
     return make_tiny(**TINY["colour"])
+
+
+@pytest.fixture(scope="session")
+def levels(make_tiny: Callable[..., Tiny]) -> Tiny:
+    """7 x 6 images of 3 channels with 4 levels, z1 a map of 4 x 3 locations below a vector z2."""
+    return make_tiny(**TINY["levels"])
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
     config.json            this module's `BundleConfig` as JSON
     encoder.onnx           image -> mean and log standard deviation of each latent level
-    prior.onnx             standard normal noise -> latents
+    prior.onnx             one level: standard normal noise -> z1; two levels: z1, context -> the Gaussian p(z1|z2)
+    prior_context.onnx     two levels only: z2 -> context, once an image
+    prior_step.onnx        two levels only: positions, context, noise, canvases -> z1 at these, canvases updated
     decoder_context.onnx   z1 -> context, once an image
     decoder.onnx           image, context -> log-probability of every value, teacher-forced
     decoder_step.onnx      positions, context, uniforms, canvases -> the pixels at these positions, canvases updated
@@ -35,6 +37,7 @@ WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
 CARD = "README.md"
 ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
+TWO_LEVEL_ROLES = ("encoder", "prior_context", "prior", "prior_step", "decoder_context", "decoder", "decoder_step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,16 +92,16 @@ class CanvasSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Where a pixel lives in the canvases, and which pixels may be computed together.
+    """Where a position of the grid lives in the canvases, and which positions may be computed together.
 
-    Pixel (y, x) of image i is row ``i * rows_per_image + (y + top) * stride + left + x``. The margins stay zero; the
+    Position (y, x) of image i is row ``i * rows_per_image + (y + top) * stride + left + x``. The margins stay zero; the
     last columns of a row and the first of the next share theirs. One spare row at the end takes the writes of
-    positions that only fill up a fixed-size step. All pixels with ``x + slope * y = t`` can be computed in step t.
+    positions that only fill up a fixed-size step. All with ``x + slope * y = t`` can be computed in step t.
 
     Attributes:
-        top: zero rows above the image.
+        top: zero rows above the grid.
         left: zero columns to the left, at least the reach of the network.
-        stride: canvas rows from one image row to the next.
+        stride: canvas rows from one row of the grid to the next.
         rows_per_image: canvas rows of one image.
         slope: of the wavefront, the network's reach plus one.
     """
@@ -112,15 +115,38 @@ class Geometry:
 
 @dataclass(frozen=True, kw_only=True)
 class ContextSpec:
-    """``decoder_context``'s output for one image: ``rows`` is 1 (the same for every pixel) or H * W (raster order)."""
+    """A context graph's output for one image: ``rows`` is 1 (the same everywhere) or one a position (raster order)."""
 
     rows: int
     channels: int
 
 
 @dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """How a single-step graph is driven.
+
+    Attributes:
+        height: rows of the grid: of the image, or of z1's map.
+        width: its columns.
+        channels: values drawn at a position.
+        context: what stays of the latents above.
+        geometry: where positions live in the canvases.
+        canvases: what is seen of a position, then the input of each gated layer.
+        macs: multiply-adds for one position.
+    """
+
+    height: int
+    width: int
+    channels: int
+    context: ContextSpec
+    geometry: Geometry
+    canvases: tuple[CanvasSpec, ...]
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleConfig:
-    """Everything a host needs to drive the graphs."""
+    """Everything a host needs to drive the graphs; ``steps`` has an entry for each single-step graph."""
 
     format: int
     name: str
@@ -128,15 +154,17 @@ class BundleConfig:
     dataset: str
     image: ImageShape
     latents: tuple[LatentSpec, ...]
-    context: ContextSpec
-    geometry: Geometry
-    canvases: tuple[CanvasSpec, ...]
-    macs_per_pixel: int
+    steps: dict[str, StepSpec]
     parameters: int
     graphs: dict[str, GraphSpec]
     golden: FileSpec
     weights: FileSpec
     training: dict[str, Any]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The graphs of a model with this many levels."""
+        return ROLES if len(self.latents) == 1 else TWO_LEVEL_ROLES
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
@@ -168,9 +196,13 @@ class Bundle:
             self.config = dacite.from_dict(BundleConfig, data, dacite.Config(strict=True, cast=[tuple]))
         except (dacite.DaciteError, ValueError, TypeError) as error:
             raise PvaeZooError(f"{path} is not valid: {error}; pull or export the bundle again") from error
-        missing = [role for role in ROLES if role not in self.config.graphs]
+        roles = self.config.roles
+        missing = [role for role in roles if role not in self.config.graphs]
         if missing:
             raise PvaeZooError(f"{path} names no graph for {', '.join(missing)}; export the bundle again")
+        missing = [role for role in roles if role.endswith("_step") and role not in self.config.steps]
+        if missing:
+            raise PvaeZooError(f"{path} does not say how to drive {', '.join(missing)}; export the bundle again")
 
     @property
     def name(self) -> str:
@@ -179,7 +211,7 @@ class Bundle:
     @property
     def digest(self) -> str:
         """One hash for the whole model: SHA-256 over the hashes of its graphs, in the order of their roles."""
-        joined = "".join(self.config.graphs[role].sha256 for role in ROLES)
+        joined = "".join(self.config.graphs[role].sha256 for role in self.config.roles)
         return hashlib.sha256(joined.encode()).hexdigest()
 
     def read(self, spec: FileSpec) -> bytes:
@@ -209,7 +241,7 @@ class Bundle:
 
     def files(self) -> list[FileSpec]:
         """Every file whose hash the config states."""
-        return [*(self.config.graphs[role] for role in ROLES), self.config.golden, self.config.weights]
+        return [*(self.config.graphs[role] for role in self.config.roles), self.config.golden, self.config.weights]
 
     def evaluation(self) -> dict[str, Any] | None:
         """The measured figures, where ``evaluate --save`` has left some."""

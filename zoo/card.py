@@ -6,8 +6,9 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from pvae_zoo.bundle import ROLES, Bundle, describe_tensors
+from pvae_zoo.bundle import Bundle, describe_tensors
 from pvae_zoo.evaluation import stored_evaluations
+from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.wavefront import step_count
 
 
@@ -15,7 +16,7 @@ def render_card(bundle: Bundle) -> str:
     """The model card of a bundle, Markdown with front matter."""
     config, training = bundle.config, bundle.config.training
     results = stored_evaluations(bundle)
-    image, slope = config.image, config.geometry.slope
+    image, slope = config.image, config.steps["decoder_step"].geometry.slope
     wavefront = (
         f"A draw takes {step_count(image.height, image.width, slope)} runs of `decoder_step.onnx` "
         f"(all pixels with x + {slope} y = t at once) in place of {image.height * image.width}."
@@ -29,11 +30,10 @@ def render_card(bundle: Bundle) -> str:
         "commands": "\n".join(f"    {row['command']}" for row in results) or "    (none yet)",
         "digest": bundle.digest[:16],
         "shape": f"(N, {image.channels}, {image.height}, {image.width})",
-        "height": image.height,
-        "width": image.width,
+        "made": _made(image, training),
         "last_value": image.levels - 1,
         "wavefront": wavefront,
-        "graphs": "\n".join(_graph_row(bundle, role) for role in ROLES),
+        "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
         "dataset": config.dataset,
         "images_seen": f"{training['images_seen']:,}",
         "hours": f"{training['hours']:.1f}",
@@ -44,6 +44,13 @@ def render_card(bundle: Bundle) -> str:
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
+
+
+def _made(image: ImageShape, training: dict[str, Any]) -> str:
+    """How the model's images are made, in words."""
+    colours = "black and white" if image.levels == 2 else "colour" if image.channels == 3 else "grey"
+    cropped = ", the centre of a larger picture" if training.get("crop", "none") != "none" else ""
+    return f"{colours}, {image.height} x {image.width}{cropped}"
 
 
 def _figures(results: list[dict[str, Any]]) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 
 from pvae_zoo.atomic import atomic_write
 from pvae_zoo.bundle import EVALUATION, Bundle
-from pvae_zoo.runtime.model import Images, PixelVAE
+from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.scoring import bits_per_dim
+from pvae_zoo.training.datasets import ImageSet
 
 _BATCH = 64
 
@@ -55,7 +56,7 @@ class Evaluation:
 
 def evaluate(
     model: PixelVAE,
-    images: Images,
+    images: ImageSet,
     *,
     split: str,
     samples: int,
@@ -70,7 +71,7 @@ def evaluate(
         order = np.sort(np.random.default_rng(seed).choice(len(images), limit, replace=False))
     nll, reconstruction, kl, iwae = [], [], [], []
     for start in range(0, len(order), _BATCH):
-        scores = model.nll(images[order[start : start + _BATCH]], samples=samples, seed=seed, first=start)
+        scores = model.nll(images.read(order[start : start + _BATCH], None), samples=samples, seed=seed, first=start)
         nll.append(scores.nll_nats)
         reconstruction.append(scores.reconstruction_nats)
         kl.append(scores.kl_nats)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import ROLES, Bundle, TensorSpec
+from pvae_zoo.bundle import Bundle, TensorSpec
 from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.runtime.grid import GridDraw, GridSampler
 from pvae_zoo.runtime.sampler import Draw, StepSampler
 from pvae_zoo.runtime.sessions import Device, active_provider, open_session
 
@@ -23,14 +24,15 @@ PIXEL_SHARE = 1e-3
 
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
 
-# Role: inputs and outputs of the whole-image graphs, by the names of the golden vectors.
-_GOLDEN = {
-    "encoder": (("image",), ("z1_mean", "z1_log_std")),
-    "prior": (("z1_noise",), ("z1",)),
-    "decoder_context": (("z1",), ("context",)),
-    "decoder": (("image", "context"), ("log_prob",)),
+# Inputs and outputs of the whole-image graphs: names in the graph and, where they differ, in the golden vectors.
+_DECODER = {"decoder_context": (("z1",), ("context",)), "decoder": (("image", "context"), ("log_prob",))}
+_ONE_LEVEL = {"encoder": (("image",), ("z1_mean", "z1_log_std")), "prior": (("z1_noise",), ("z1",)), **_DECODER}
+_TWO_LEVELS = {
+    "encoder": (("image",), ("z1_mean", "z1_log_std", "z2_mean", "z2_log_std")),
+    "prior_context": (("z2",), ("context=prior_context",)),
+    "prior": (("z1", "context=prior_context"), ("prior_mean", "prior_log_std")),
+    **_DECODER,
 }
-_ARRAYS = ("z1_noise", "z1", "uniforms", "image", "context", "log_prob", "z1_mean", "z1_log_std")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     if problems:
         return _stopped(files, problems)
     sessions = {}
-    for role in ROLES:
+    for role in bundle.config.roles:
         try:
             sessions[role] = open_session(bundle.read_graph(role), device)
         except PvaeZooError:
@@ -83,7 +85,12 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     if problems:
         return _stopped(files, problems)
     try:
-        difference = {role: _difference(sessions[role], role, golden) for role in _GOLDEN}
+        difference = {
+            role: _difference(sessions[role], inputs, outputs, golden)
+            for role, (inputs, outputs) in _whole_image(bundle).items()
+        }
+        if "prior_step" in bundle.config.steps:
+            difference["prior_step"] = _draw_z1(bundle, device, golden)
         difference["decoder_step"], differing = _draw(bundle, device, golden)
     except PvaeZooError:
         raise
@@ -155,16 +162,30 @@ def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         problems.append(f"{name} cannot be read: {error}")
         return {}
-    missing = [key for key in _ARRAYS if key not in golden]
+    tensors = [name for pair in _whole_image(bundle).values() for names in pair for name in names]
+    wanted = dict.fromkeys([name.split("=")[-1] for name in tensors] + ["uniforms", "z1_noise"])
+    missing = [key for key in wanted if key not in golden]
     if missing:
         problems.append(f"{name} lacks {', '.join(missing)}")
     return golden
 
 
-def _difference(session: Any, role: str, golden: dict[str, NDArray[Any]]) -> float:
-    inputs, outputs = _GOLDEN[role]
-    actual = session.run(list(outputs), {name: golden[name] for name in inputs})
-    return max(_largest(value, golden[name]) for name, value in zip(outputs, actual, strict=True))
+def _whole_image(bundle: Bundle) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    return _ONE_LEVEL if len(bundle.config.latents) == 1 else _TWO_LEVELS
+
+
+def _difference(
+    session: Any, inputs: tuple[str, ...], outputs: tuple[str, ...], golden: dict[str, NDArray[Any]]
+) -> float:
+    feed = {name.split("=")[0]: golden[name.split("=")[-1]] for name in inputs}
+    actual = session.run([name.split("=")[0] for name in outputs], feed)
+    return max(_largest(value, golden[name.split("=")[-1]]) for name, value in zip(outputs, actual, strict=True))
+
+
+def _draw_z1(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> float:
+    sampler = GridSampler(bundle, "prior_step", device)
+    drawn = sampler.draw(GridDraw(golden["prior_context"], {"noise": golden["z1_noise"]}, {}))
+    return _largest(drawn["z1"], golden["z1"])
 
 
 def _draw(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> tuple[float, int]:

@@ -190,3 +190,15 @@ def test_only_a_batch_of_images_is_in_memory(run, model, folder, monkeypatch):
         shutil.copy(folder / "a.png", folder / f"x{index}.png")
     report(run("nll", "--model", model, folder, "--json", "--batch-size", 5))
     assert sizes == [5, 5, 2]
+
+
+@pytest.mark.parametrize(("mode", "note"), [("L", "grey, converted to RGB"), ("P", "palette, converted to RGB")])
+def test_a_row_says_what_was_converted_for_a_colour_model(run, levels, tmp_path, mode, note):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (7, 6, 3), np.uint8))
+    picture.save(tmp_path / "rgb.png")
+    picture.convert(mode).save(tmp_path / "other.png")
+    model = str(levels.bundle.folder)
+    rows = json.loads(run("nll", "rgb.png", "other.png", "--model", model, "--json").stdout)["images"]
+    assert "note" not in rows[0] and rows[1]["note"] == note and len(rows[1]["kl_nats"]) == 2
+    result = run("nll", "other.png", "--model", model)
+    assert f"other.png ({note})" in result.stdout and "KL z2" in result.stdout

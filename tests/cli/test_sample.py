@@ -13,14 +13,14 @@ from pvae_zoo.runtime.pictures import read_metadata
 
 INTERRUPT = """
 import os, signal
-from pvae_zoo.runtime import sampler
-real, calls = sampler._Counter.advance, []
+from pvae_zoo.runtime import grid
+real, calls = grid._Counter.advance, []
 def advance(self):
     calls.append(1)
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGINT)
     real(self)
-sampler._Counter.advance = advance
+grid._Counter.advance = advance
 """
 
 
@@ -161,3 +161,12 @@ def test_torch_is_never_imported(spawn, model, folder):
     assert spawn("sample", "--model", model, "--n", 2, before=hide).returncode == 0
     assert spawn("nll", "--model", model, folder, before=hide).returncode == 0
     assert spawn("verify", model, before=hide).returncode == 0
+
+
+def test_a_trace_shows_the_images_being_painted(run, model):
+    result = run("sample", "--model", model, "--n", 4, "--trace", "t.gif", "--json")
+    assert json.loads(result.stdout)["files"] == ["samples.png", "t.gif"]
+    with Image.open("t.gif") as picture:
+        assert picture.n_frames > 10
+    result = run("sample", "--model", model, "--trace", "t.mp4")
+    assert result.exit_code == 1 and "cannot write the trace 't.mp4': give a .gif" in result.stderr

@@ -6,9 +6,10 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from pvae_zoo.bundle import CONFIG, GOLDEN, ROLES, WEIGHTS, Bundle
+from pvae_zoo.bundle import CONFIG, GOLDEN, WEIGHTS, Bundle
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.export.bundle import model_of, write_bundle
+from pvae_zoo.export.bundle import halved, model_of, write_bundle
+from pvae_zoo.export.parity import check_parity
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.training.checkpoint import load_checkpoint
 
@@ -17,13 +18,17 @@ FORBIDDEN |= {"Multinomial", "Bernoulli", "Dropout", "GatherElements", "GatherND
 
 
 def graphs(tiny):
-    return {role: onnx.load_from_string(tiny.bundle.read_graph(role)) for role in ROLES}
+    return graphs_of(tiny.bundle)
+
+
+def graphs_of(bundle):
+    return {role: onnx.load_from_string(bundle.read_graph(role)) for role in bundle.config.roles}
 
 
 def test_two_exports_are_the_same_bytes(tiny, tmp_path):
     write_bundle(tiny.checkpoint, tmp_path)
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert sorted(written) == sorted([CONFIG, GOLDEN, WEIGHTS, *(f"{role}.onnx" for role in ROLES)])
+    assert sorted(written) == sorted([CONFIG, GOLDEN, WEIGHTS, *(f"{role}.onnx" for role in tiny.bundle.config.roles)])
     for name, data in written.items():
         assert (tiny.bundle.folder / name).read_bytes() == data, name
 
@@ -42,7 +47,9 @@ def test_graphs_are_valid_and_of_portable_operators_only(tiny):
         assert {node.domain for node in model.graph.node} == {""} and not model.functions
         assert not FORBIDDEN & {node.op_type for node in model.graph.node}
         for tensor in model.graph.initializer:
-            assert tensor.data_type in (TensorProto.FLOAT, TensorProto.INT64)
+            assert tensor.data_type in (TensorProto.FLOAT, TensorProto.INT64, TensorProto.FLOAT16)
+            readers = {node.op_type for node in model.graph.node if tensor.name in node.input}
+            assert tensor.data_type != TensorProto.FLOAT16 or readers == {"Cast"}
             assert tensor.data_location == TensorProto.DEFAULT and not tensor.external_data
             assert np.isfinite(numpy_helper.to_array(tensor)).all()
         used = {name for node in model.graph.node for name in node.input}
@@ -84,11 +91,13 @@ def test_what_is_read_is_what_was_written(tiny, tmp_path):
 def test_the_contract_says_what_the_model_is(tiny):
     config, architecture = tiny.bundle.config, tiny.model.architecture
     assert config.image == architecture.image
-    assert [(latent.name, latent.shape) for latent in config.latents] == [("z1", architecture.latent_shapes[0])]
+    assert [(latent.name, latent.shape) for latent in config.latents] == [
+        (f"z{level}", shape) for level, shape in enumerate(architecture.latent_shapes, start=1)
+    ]
     gates = architecture.decoder.conditioning == "gates"
-    assert config.context.rows == (1 if gates else config.image.height * config.image.width)
+    assert config.steps["decoder_step"].context.rows == (1 if gates else config.image.height * config.image.width)
     assert config.parameters == sum(p.numel() for p in tiny.model.parameters())
-    assert config.geometry.slope == architecture.decoder.pixelcnn.reach + 1
+    assert config.steps["decoder_step"].geometry.slope == architecture.decoder.pixelcnn.reach + 1
     progress = tiny.checkpoint.progress
     assert config.training["valid_elbo_nats"] == progress.best_elbo and config.training["hours"] == 2.0
     assert config.training["images_seen"] == 48 and config.training["steps"] == tiny.checkpoint.recipe.training.steps
@@ -111,3 +120,20 @@ def test_no_config_is_written_where_a_file_cannot_be(tiny, tmp_path):
     with pytest.raises(PvaeZooError, match=r"cannot write .*decoder\.onnx"):
         write_bundle(tiny.checkpoint, tmp_path)
     assert not (tmp_path / CONFIG).exists()
+
+
+def test_weights_rounded_to_float16_halve_a_bundle_and_agree_with_torch(make_tiny, tmp_path):
+    tiny = make_tiny(image=(3, 8, 8, 4), top=4, channels=24, head=24, stem=16)
+    small = tmp_path / "small"
+    write_bundle(halved(tiny.checkpoint), small)
+    bundle = Bundle(small)
+    assert check_parity(bundle, small / WEIGHTS).ok
+    assert not check_parity(bundle, tiny.bundle.folder / WEIGHTS).ok
+    for name in ("decoder_step.onnx", "decoder.onnx", WEIGHTS):
+        assert (small / name).stat().st_size < 0.9 * (tiny.bundle.folder / name).stat().st_size
+    stored = load_checkpoint(small / WEIGHTS).section("ema")
+    for name, value in tiny.checkpoint.section("ema").items():
+        expected = value.half() if value.dim() > 1 else value
+        assert stored[name].dtype == expected.dtype and torch.equal(stored[name], expected)
+    types = {tensor.data_type for model in graphs_of(bundle).values() for tensor in model.graph.initializer}
+    assert TensorProto.FLOAT16 in types

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from pvae_zoo.bundle import GOLDEN
-from pvae_zoo.export.golden import COUNT, SEED, golden_vectors, naive_sample
+from pvae_zoo.export.golden import COUNT, SEED, golden_vectors
+from pvae_zoo.export.reference import fixed_point_sample, naive_sample
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import noise
 from pvae_zoo.runtime.model import PixelVAE
@@ -27,20 +28,32 @@ def test_the_runtime_draws_the_golden_images_from_their_seed(tiny, golden):
     assert np.array_equal(PixelVAE(tiny.bundle, "cpu", 1).sample(COUNT, seed=SEED), golden["image"])
     uniforms = noise.uniforms(SEED, range(COUNT), noise.PIXELS, image.dimensions)
     assert np.array_equal(golden["uniforms"].reshape(COUNT, -1), uniforms)
-    assert np.array_equal(golden["z1"].reshape(COUNT, -1), noise.normals(SEED, range(COUNT), 1, golden["z1"][0].size))
+    for level, shape in enumerate((latent.shape for latent in tiny.bundle.config.latents), start=1):
+        drawn = noise.normals(SEED, range(COUNT), level, int(np.prod(shape))).reshape(COUNT, *shape)
+        assert np.array_equal(golden["z1_noise" if level == 1 else "z2"], drawn)
+
+
+ONE_LEVEL = [
+    ("prior", {"z1_noise": "z1_noise"}, {"z1": "z1"}),
+    ("encoder", {"image": "image"}, {"z1_mean": "z1_mean", "z1_log_std": "z1_log_std"}),
+]
+TWO_LEVELS = [
+    ("prior_context", {"z2": "z2"}, {"context": "prior_context"}),
+    ("prior", {"z1": "z1", "context": "prior_context"}, {"prior_mean": "prior_mean", "prior_log_std": "prior_log_std"}),
+    ("encoder", {"image": "image"}, {f"z{n}_{part}": f"z{n}_{part}" for n in (1, 2) for part in ("mean", "log_std")}),
+]
+DECODER = [
+    ("decoder_context", {"z1": "z1"}, {"context": "context"}),
+    ("decoder", {"image": "image", "context": "context"}, {"log_prob": "log_prob"}),
+]
 
 
 def test_every_graph_maps_golden_inputs_to_golden_outputs(tiny, golden):
-    runtime = PixelVAE(tiny.bundle, "cpu", 1)
-    for role, inputs, outputs in (
-        ("prior", {"z1_noise": "z1_noise"}, ["z1"]),
-        ("encoder", {"image": "image"}, ["z1_mean", "z1_log_std"]),
-        ("decoder_context", {"z1": "z1"}, ["context"]),
-        ("decoder", {"image": "image", "context": "context"}, ["log_prob"]),
-    ):
-        found = runtime._session(role).run(outputs, {name: golden[source] for name, source in inputs.items()})
-        for name, value in zip(outputs, found, strict=True):
-            np.testing.assert_allclose(value, golden[name], rtol=1e-5, atol=1e-5)
+    networks = PixelVAE(tiny.bundle, "cpu", 1).networks
+    for role, inputs, outputs in (ONE_LEVEL if networks.levels == 1 else TWO_LEVELS) + DECODER:
+        found = networks.session(role).run(list(outputs), {name: golden[key] for name, key in inputs.items()})
+        for key, value in zip(outputs.values(), found, strict=True):
+            np.testing.assert_allclose(value, golden[key], rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -49,6 +62,7 @@ def test_naive_sampling_is_inverse_cdf_sampling_of_the_models_conditionals(tiny,
     image = tiny.bundle.config.image
     x, z1, u = torch.from_numpy(golden["image"]), torch.from_numpy(golden["z1"]), torch.from_numpy(golden["uniforms"])
     assert np.array_equal(naive_sample(tiny.model, z1, golden["uniforms"]), golden["image"])
+    assert np.array_equal(fixed_point_sample(tiny.model, z1, golden["uniforms"]), golden["image"])
     logits = tiny.model.decoder(x, z1)
     probabilities = [
         pixel_log_prob(logits, torch.full_like(x, value), image).double().exp() for value in range(image.levels)

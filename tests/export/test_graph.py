@@ -1,6 +1,7 @@
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 from pvae_zoo.bundle import TensorSpec
 from pvae_zoo.export.graph import IR_VERSION, OPSET, GraphBuilder
@@ -86,3 +87,17 @@ def test_a_graph_that_is_not_valid_is_not_built():
     b.output(product, "y", "float32", ["N", 2])
     with pytest.raises(onnx.shape_inference.InferenceError):
         b.build({})
+
+
+def test_large_weights_that_float16_holds_exactly_are_stored_so():
+    exact = np.arange(2048, dtype=np.float32).reshape(2, 1024) / 8
+    others = (exact + 1e-4, exact * 1e4, exact[:, :100])  # between its numbers, beyond them, too small to matter
+    for value, stored in ((exact, TensorProto.FLOAT16), *((other, TensorProto.FLOAT) for other in others)):
+        b = GraphBuilder("g", "d")
+        x = b.input("x", "float32", ["N", 2])
+        b.output(b.op("MatMul", x, b.weight("w", value)), "y", "float32", ["N", value.shape[1]])
+        model = b.build({})
+        (weight,) = model.graph.initializer
+        assert weight.data_type == stored
+        (y,) = open_session(model.SerializeToString(), "cpu").run(None, {"x": np.eye(2, dtype=np.float32)})
+        assert np.array_equal(y, value)

@@ -33,24 +33,37 @@ def case(tiny):
 @torch.no_grad()
 def test_the_encoder_is_torchs(tiny, case, run):
     x, _, _ = case
-    (expected,) = tiny.model.posteriors(torch.from_numpy(x))
-    mean, log_std = run(tiny, "encoder", image=x)
-    assert mean.std() > 0.1 and log_std.std() > 0.1
-    np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(log_std, expected.log_std, rtol=1e-5, atol=1e-5)
+    expected = tiny.model.posteriors(torch.from_numpy(x))
+    found = run(tiny, "encoder", image=x)
+    for q, mean, log_std in zip(expected, found[0::2], found[1::2], strict=True):
+        assert mean.std() > 0.1 and log_std.std() > 0.02
+        np.testing.assert_allclose(mean, q.mean, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(log_std, q.log_std, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("run", [on_onnxruntime, on_onnx])
-def test_the_prior_hands_on_standard_normal_noise(tiny, case, run):
+@torch.no_grad()
+def test_the_prior_of_one_level_hands_on_noise_and_that_of_two_is_torchs(tiny, case, run):
     _, z1, _ = case
-    assert np.array_equal(run(tiny, "prior", z1_noise=z1)[0], z1)
+    if len(tiny.model.priors) == 1:
+        assert np.array_equal(run(tiny, "prior", z1_noise=z1)[0], z1)
+        return
+    z2 = np.random.default_rng(1).normal(size=(3, *tiny.bundle.config.latents[1].shape)).astype(np.float32)
+    context = tiny.model.priors[0].context(torch.from_numpy(z2)).flatten(2).transpose(1, 2).contiguous().numpy()
+    np.testing.assert_allclose(run(tiny, "prior_context", z2=z2)[0], context, rtol=1e-5, atol=1e-5)
+    expected = tiny.model.priors[0](torch.from_numpy(z1), torch.from_numpy(z2))
+    mean, log_std = run(tiny, "prior", z1=z1, context=context)
+    assert mean.std() > 0.1 and log_std.std() > 0.02
+    np.testing.assert_allclose(mean, expected.mean, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(log_std, expected.log_std, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("run", [on_onnxruntime, on_onnx])
 def test_the_context_is_torchs(tiny, case, run):
     _, z1, context = case
     found = run(tiny, "decoder_context", z1=z1)[0]
-    assert found.shape[1:] == (tiny.bundle.config.context.rows, tiny.bundle.config.context.channels)
+    spec = tiny.bundle.config.steps["decoder_step"].context
+    assert found.shape[1:] == (spec.rows, spec.channels)
     np.testing.assert_allclose(found, context, rtol=1e-5, atol=1e-5)
 
 
@@ -116,7 +129,7 @@ def test_extreme_logits_have_finite_probabilities(make_tiny):
     """The scored value may be as unlikely as it likes: its logarithm is a number."""
     for image in ((1, 2, 2, 2), (1, 2, 2, 4)):
         tiny = make_tiny(image=image, latents=1)
-        context = np.full((4, 1, tiny.bundle.config.context.channels), 50, np.float32)
+        context = np.full((4, 1, tiny.bundle.config.steps["decoder_step"].context.channels), 50, np.float32)
         x = np.arange(4, dtype=np.uint8)[:, None, None, None] % image[3] * np.ones((1, 1, 2, 2), np.uint8)
         log_prob = on_onnxruntime(tiny, "decoder", image=x, context=context)[0]
         assert np.isfinite(log_prob).all() and (log_prob <= 0).all()

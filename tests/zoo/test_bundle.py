@@ -5,8 +5,7 @@ import pytest
 
 from pvae_zoo.bundle import CONFIG, EVALUATION, GOLDEN, ROLES, WEIGHTS, Bundle, file_spec
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.runtime import model as runtime
-from pvae_zoo.runtime import sampler
+from pvae_zoo.runtime import grid, networks
 from pvae_zoo.runtime.model import PixelVAE
 
 AGAIN = "pull or export the bundle again"
@@ -70,10 +69,10 @@ def test_json_that_is_no_object_is_refused(folder):
     ("change", "named"),
     [
         (lambda data: data.update(surprise=1), "surprise"),
-        (lambda data: data["geometry"].update(tilt=1), "tilt"),
-        (lambda data: data.pop("geometry"), "geometry"),
-        (lambda data: data["geometry"].pop("slope"), "slope"),
-        (lambda data: data["geometry"].update(slope="3"), "slope"),
+        (lambda data: data["steps"]["decoder_step"]["geometry"].update(tilt=1), "tilt"),
+        (lambda data: data["steps"]["decoder_step"].pop("geometry"), "geometry"),
+        (lambda data: data["steps"]["decoder_step"]["geometry"].pop("slope"), "slope"),
+        (lambda data: data["steps"]["decoder_step"]["geometry"].update(slope="3"), "slope"),
         (lambda data: data["image"].update(levels=1000), "levels"),
         (lambda data: data.update(graphs=[1]), "graphs"),
         (lambda data: data["graphs"]["decoder"].pop("sha256"), "sha256"),
@@ -111,14 +110,14 @@ TAMPERINGS = {
 @pytest.mark.parametrize(("tamper", "expected"), TAMPERINGS.values(), ids=TAMPERINGS.keys())
 @pytest.mark.parametrize("role", ROLES)
 def test_a_tampered_graph_is_refused_before_a_session_is_made_of_it(folder, monkeypatch, role, tamper, expected):
-    opened, open_session = [], runtime.open_session
+    opened, open_session = [], networks.open_session
 
     def record(data, *rest):
         opened.append(data)
         return open_session(data, *rest)
 
-    monkeypatch.setattr(runtime, "open_session", record)
-    monkeypatch.setattr(sampler, "open_session", record)
+    monkeypatch.setattr(networks, "open_session", record)
+    monkeypatch.setattr(grid, "open_session", record)
     tamper(folder / f"{role}.onnx")
 
     def use_everything():

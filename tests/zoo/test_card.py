@@ -1,6 +1,6 @@
 import pytest
 
-from pvae_zoo.bundle import ROLES, Bundle
+from pvae_zoo.bundle import Bundle
 from pvae_zoo.card import render_card
 from pvae_zoo.evaluation import Evaluation, save_evaluation
 
@@ -56,8 +56,11 @@ def test_a_card_states_the_contract(tiny):
     image = config.image
     assert f"# {config.title}\n" in card and config.dataset in card
     assert f"uint8 (N, {image.channels}, {image.height}, {image.width}) with values 0 to {image.levels - 1}." in card
-    assert f"{config.parameters:,} parameters" in card and f"x + {config.geometry.slope} y = t" in card
-    for role in ROLES:
+    assert (
+        f"{config.parameters:,} parameters" in card
+        and f"x + {config.steps['decoder_step'].geometry.slope} y = t" in card
+    )
+    for role in config.roles:
         (row,) = [line for line in card.splitlines() if line.startswith(f"| `{role}.onnx` |")]
         for spec in (*config.graphs[role].inputs, *config.graphs[role].outputs):
             assert f"`{spec.name}`" in row or spec.name.startswith("canvas_")

@@ -9,6 +9,7 @@ from pvae_zoo import evaluation
 from pvae_zoo.bundle import CONFIG, EVALUATION, Bundle
 from pvae_zoo.evaluation import evaluate, save_evaluation, stored_evaluations
 from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.training.datasets import ImageSet
 
 
 @pytest.fixture
@@ -23,7 +24,16 @@ def images():
 
 def measure(bundle, images, *, split="test", samples=1, limit=None, seed=0, **options):
     model = PixelVAE(bundle, "cpu", 1)
-    return evaluate(model, images, split=split, samples=samples, limit=limit, seed=seed, command="c", **options)
+    return evaluate(
+        model,
+        ImageSet.of(images, model.image),
+        split=split,
+        samples=samples,
+        limit=limit,
+        seed=seed,
+        command="c",
+        **options,
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 5])

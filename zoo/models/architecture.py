@@ -1,13 +1,12 @@
 """What a PixelVAE is made of: sizes and options, checked before a tensor exists.
 
-The same dataclasses stand in a recipe (`[model]`), in a checkpoint and in a bundle's ``config.json``.
-Levels of latents are counted from the image upwards: ``latents[0]`` is z1, which the pixels are drawn from, and the
-last one has a standard normal prior.
+The same dataclasses stand in a recipe (`[model]`) and in a checkpoint. Levels of latents are counted from the image
+upwards: ``latents[0]`` is z1, which the pixels are drawn from, and the last one has a standard normal prior.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 
@@ -32,6 +31,11 @@ class ImageShape:
     def dimensions(self) -> int:
         """Number of values in one image."""
         return self.channels * self.height * self.width
+
+    @property
+    def logits_per_value(self) -> int:
+        """Outputs of the decoder for one value: a Bernoulli logit for binary images, ``levels`` otherwise."""
+        return 1 if self.levels == 2 else self.levels
 
     @property
     def chw(self) -> tuple[int, int, int]:
@@ -72,7 +76,7 @@ class EncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PixelCNNConfig:
-    """The autoregressive part of p(x|z).
+    """The autoregressive part of p(x|z1), or of p(z1|z2).
 
     Attributes:
         channels: feature channels, a multiple of the image channels.
@@ -81,7 +85,7 @@ class PixelCNNConfig:
         rows: rows above that every gated layer (mask B) reads.
         reach: columns to either side; it sets the wavefront slope ``reach + 1``.
         head: channels of the 1x1 layer before the logits.
-        embedding: width of a learned embedding of each value, beside the scaled value; 0 for none.
+        embedding: width of a learned embedding of each pixel value, beside the scaled value; 0 for none.
         dropout: share of gate channels dropped while training.
     """
 
@@ -114,8 +118,23 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriorConfig:
+    """p(z1|z2) of a model with two levels.
+
+    Attributes:
+        pixelcnn: the autoregressive part, over the locations of z1.
+        widths: channels from the grid of z2's stage up to z1's grid.
+        blocks: residual blocks at each of those sizes.
+    """
+
+    pixelcnn: PixelCNNConfig
+    widths: tuple[int, ...]
+    blocks: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A whole PixelVAE.
+    """A whole PixelVAE: one level of latents, or a map z1 below a vector z2.
 
     Raises:
         ArchitectureError: if sizes do not fit together.
@@ -124,50 +143,80 @@ class Architecture:
     image: ImageShape
     latents: tuple[LatentLevel, ...]
     encoder: EncoderConfig
-    decoder: DecoderConfig = field(kw_only=True)
+    decoder: DecoderConfig
+    prior: PriorConfig | None = None
 
     def __post_init__(self) -> None:
-        pixelcnn, image = self.decoder.pixelcnn, self.image
+        self._check_levels()
+        self._check_sizes()
+        self._check_stack("decoder", self.decoder.pixelcnn, self.image.channels)
+        z1, sizes = self.latents[0], len(self.encoder.widths) + 1
+        if self.decoder.conditioning == "gates" and z1.kind != "vector":
+            raise ArchitectureError("decoder.conditioning=gates needs z1 to be a vector; use upsample for a map")
+        if self.decoder.conditioning == "upsample" and len(self.decoder.widths) != z1.stage + 1:
+            raise ArchitectureError(
+                f"decoder.widths needs {z1.stage + 1} entries, one for each size from z1's grid to the image "
+                f"({sizes} sizes in the encoder), not {len(self.decoder.widths)}"
+            )
+        if self.prior is not None:
+            self._check_prior(self.prior)
+
+    def _check_levels(self) -> None:
         if not self.latents:
             raise ArchitectureError("latents: a PixelVAE needs at least one level")
-        if len(self.latents) > 1:
-            raise ArchitectureError("latents: this version builds one level; a second needs a prior p(z1|z2)")
-        for name, channels in (("channels", pixelcnn.channels), ("head", pixelcnn.head)):
-            if channels < 1 or channels % image.channels:
-                raise ArchitectureError(
-                    f"decoder.pixelcnn.{name}={channels} must be a positive multiple of the {image.channels} "
-                    f"image channel(s)"
-                )
-        for name, size, least in (
-            ("encoder.stem", self.encoder.stem, 1),
-            ("encoder.blocks", self.encoder.blocks, 0),
-            ("decoder.blocks", self.decoder.blocks, 0),
-            ("decoder.pixelcnn.embedding", pixelcnn.embedding, 0),
-            *(("encoder.widths", width, 1) for width in self.encoder.widths),
-            *(("decoder.widths", width, 1) for width in self.decoder.widths),
-        ):
-            if size < least:
-                raise ArchitectureError(f"{name}={size} must be at least {least}")
-        for name, share in (("encoder", self.encoder.dropout), ("decoder.pixelcnn", pixelcnn.dropout)):
-            if not 0 <= share < 1:
-                raise ArchitectureError(f"{name}.dropout={share} must be at least 0 and below 1")
-        if pixelcnn.layers < 0 or pixelcnn.rows < 1 or pixelcnn.input_rows < 1 or pixelcnn.reach < 1:
-            raise ArchitectureError("decoder.pixelcnn: rows, input_rows and reach start at 1, layers at 0")
         for level in self.latents:
             if not 1 <= level.stage <= len(self.encoder.widths):
                 raise ArchitectureError(
                     f"latents.stage={level.stage}: the encoder has the stages 1 to {len(self.encoder.widths)}"
                 )
-            if level.channels < 1:
-                raise ArchitectureError(f"latents.channels={level.channels} must be positive")
-        sizes = len(stage_sizes(image, len(self.encoder.widths)))
-        if self.decoder.conditioning == "upsample" and len(self.decoder.widths) != self.latents[0].stage + 1:
+        kinds = [level.kind for level in self.latents]
+        if len(self.latents) > 1 and kinds != ["map", "vector"]:
+            raise ArchitectureError(f"latents: two levels are a map z1 below a vector z2, not {', '.join(kinds)}")
+        if len(self.latents) == 2 and self.latents[1].stage < self.latents[0].stage:
+            raise ArchitectureError("latents: z2 is read from z1's stage of the encoder or a deeper one")
+        if (self.prior is None) != (len(self.latents) == 1):
+            raise ArchitectureError("prior: two levels of latents need p(z1|z2), one level has none")
+
+    def _check_sizes(self) -> None:
+        prior = self.prior
+        for name, size, least in (
+            ("encoder.stem", self.encoder.stem, 1),
+            ("encoder.blocks", self.encoder.blocks, 0),
+            ("decoder.blocks", self.decoder.blocks, 0),
+            ("prior.blocks", prior.blocks if prior else 0, 0),
+            *(("latents.channels", level.channels, 1) for level in self.latents),
+            *(("encoder.widths", width, 1) for width in self.encoder.widths),
+            *(("decoder.widths", width, 1) for width in self.decoder.widths),
+            *(("prior.widths", width, 1) for width in (prior.widths if prior else ())),
+        ):
+            if size < least:
+                raise ArchitectureError(f"{name}={size} must be at least {least}")
+        if not 0 <= self.encoder.dropout < 1:
+            raise ArchitectureError(f"encoder.dropout={self.encoder.dropout} must be at least 0 and below 1")
+
+    def _check_stack(self, where: str, config: PixelCNNConfig, groups: int) -> None:
+        for name, channels in (("channels", config.channels), ("head", config.head)):
+            if channels < 1 or channels % groups:
+                raise ArchitectureError(
+                    f"{where}.pixelcnn.{name}={channels} must be a positive multiple of the {groups} image channel(s)"
+                )
+        if config.embedding < 0:
+            raise ArchitectureError(f"{where}.pixelcnn.embedding={config.embedding} must be at least 0")
+        if not 0 <= config.dropout < 1:
+            raise ArchitectureError(f"{where}.pixelcnn.dropout={config.dropout} must be at least 0 and below 1")
+        if config.layers < 0 or config.rows < 1 or config.input_rows < 1 or config.reach < 1:
+            raise ArchitectureError(f"{where}.pixelcnn: rows, input_rows and reach start at 1, layers at 0")
+
+    def _check_prior(self, prior: PriorConfig) -> None:
+        self._check_stack("prior", prior.pixelcnn, 1)
+        if prior.pixelcnn.embedding:
+            raise ArchitectureError("prior.pixelcnn.embedding: latents are real numbers, only pixels are embedded")
+        sizes = self.latents[1].stage - self.latents[0].stage + 1
+        if len(prior.widths) != sizes:
             raise ArchitectureError(
-                f"decoder.widths needs {self.latents[0].stage + 1} entries, one for each size from z1's grid to the "
-                f"image ({sizes} sizes in the encoder), not {len(self.decoder.widths)}"
+                f"prior.widths needs {sizes} entries, one for each size from z2's stage to z1's, "
+                f"not {len(prior.widths)}"
             )
-        if self.decoder.conditioning == "gates" and self.latents[0].kind != "vector":
-            raise ArchitectureError("decoder.conditioning=gates needs z1 to be a vector; use upsample for a map")
 
     @property
     def latent_shapes(self) -> list[tuple[int, ...]]:

@@ -13,7 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pvae_zoo.models.architecture import Architecture, EncoderConfig, LatentLevel, stage_sizes
-from pvae_zoo.models.gaussian import DiagonalGaussian
+from pvae_zoo.models.gaussian import DiagonalGaussian, limited_log_std
+
+
+NARROW = -3.0
+"""Where the output that becomes the log standard deviation starts: a standard deviation of 0.09."""
 
 
 class ResidualBlock(nn.Module):
@@ -63,13 +67,16 @@ class PosteriorHead(nn.Module):
             self.output = nn.Linear(width * size[0] * size[1], 2 * level.channels)
         else:
             self.output = nn.Conv2d(width, 2 * level.channels, 1)
-        self.output.bias = nn.Parameter(torch.zeros(2 * level.channels))  # starts at the prior's mean and width
+        # Starts at the prior's mean and a tenth of its width: a decoder that first meets z as pure noise learns to shut
+        # it out, and with upsampling never looked at it again.
+        bias = torch.tensor([0.0, NARROW]).repeat_interleave(level.channels)
+        self.output.bias = nn.Parameter(bias)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         features = F.elu(features)
         parameters = self.output(features.flatten(1) if self.kind == "vector" else features).float()
-        mean, log_std = parameters.chunk(2, dim=1)
-        return DiagonalGaussian(mean, log_std)
+        mean, s = parameters.chunk(2, dim=1)
+        return DiagonalGaussian(mean, limited_log_std(s))
 
 
 class Encoder(nn.Module):
@@ -86,6 +93,11 @@ class Encoder(nn.Module):
         self.heads = nn.ModuleList(
             PosteriorHead(level, channels[level.stage], sizes[level.stage]) for level in self.latents
         )
+        # PyTorch's default shrinks the signal at every layer: the means would hardly depend on the image, and a decoder
+        # that never found anything in z would not ask for it. So z starts as a random projection, about as wide as the
+        # prior.
+        for layer in (self.stem, *(stage.down for stage in self.stages), *(head.output for head in self.heads)):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, scaled: Tensor) -> list[DiagonalGaussian]:
         """Posteriors of an image scaled to -1..1, ``(B, C, H, W)``."""

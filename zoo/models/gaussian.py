@@ -9,7 +9,19 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+STD_LIMIT = 2.0
+
+
+def limited_log_std(s: Tensor) -> Tensor:
+    """A network's output as log standard deviation: ``std = 2 sigmoid(s)``, between 0 and 2, and 1 at ``s = 0``.
+
+    PixelVAE's 64x64 models keep theirs below 1 (0.5 softsign(s) + 0.5). With ``std = exp(s)`` and a KL weight still
+    near zero, one large step let the noise drown z, and the KL then fell to nothing for good.
+    """
+    return math.log(STD_LIMIT) - F.softplus(-s)
 
 
 @dataclass(frozen=True)

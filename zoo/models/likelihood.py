@@ -12,11 +12,6 @@ from torch import Tensor
 from pvae_zoo.models.architecture import ImageShape
 
 
-def logits_per_value(image: ImageShape) -> int:
-    """Logits for each pixel and channel: 1 for binary images, ``levels`` otherwise."""
-    return 1 if image.levels == 2 else image.levels
-
-
 def pixel_log_prob(logits: Tensor, x: Tensor, image: ImageShape) -> Tensor:
     """Log-probability of every value, in nats.
 

@@ -115,8 +115,13 @@ class MaskedConv2d(nn.Module):
         """The weight with every forbidden tap at zero, ``(out_channels, in_channels, rows + 1, 2 * reach + 1)``."""
         return self.weight * self.mask
 
+    @property
+    def total_bias(self) -> Tensor:
+        """``(out_channels,)``."""
+        return self.bias
+
     def forward(self, x: Tensor) -> Tensor:
         rows, reach = self.window.rows, self.window.reach
         # Padding first: the weight gradient of a convolution that pads by itself was ten times slower (oneDNN, bf16).
         padded = F.pad(x, (reach, reach, rows, 0)) if rows or reach else x
-        return F.conv2d(padded, self.masked_weight, self.bias)
+        return F.conv2d(padded, self.masked_weight, self.total_bias)

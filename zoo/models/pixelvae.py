@@ -22,6 +22,7 @@ from pvae_zoo.models.encoder import Encoder
 from pvae_zoo.models.gaussian import DiagonalGaussian
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelcnn import scale_values
+from pvae_zoo.models.prior import MapPrior, StandardNormalPrior
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,15 @@ class Elbo:
         return self.log_likelihood - torch.stack(self.kl).sum(0)
 
 
-class StandardNormalPrior(nn.Module):
-    """The top level's prior N(0, I). A prior is called with its own z and the z above it, here none."""
-
-    def forward(self, z: Tensor, above: Tensor | None) -> DiagonalGaussian:
-        if above is not None:
-            raise ValueError("the top level has nothing above it")
-        return DiagonalGaussian.standard(z)
-
-
 class PixelVAE(nn.Module):
-    """A PixelVAE with any number of latent levels, z1 (next to the pixels) first."""
+    """A PixelVAE: latent levels and their priors are listed from z1, next to the pixels, upwards."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
         self.encoder = Encoder(architecture)
-        self.priors = nn.ModuleList(StandardNormalPrior() for _ in architecture.latents)
+        below = [] if architecture.prior is None else [MapPrior(architecture, architecture.prior)]
+        self.priors = nn.ModuleList([*below, StandardNormalPrior()])
         self.decoder = Decoder(architecture)
 
     def posteriors(self, x: Tensor) -> list[DiagonalGaussian]:

@@ -66,7 +66,9 @@ class ImageSource:
             raise ImageError("is no longer there, or is a link to a missing file: fetch it again")
         try:
             with self.archive.open(self.member) if self.archive and self.member else self.path.open("rb") as file:
-                data = file.read(max_bytes + 1)
+                # Asked for whole, a short file would still cost a buffer of ``max_bytes``.
+                size = self.member.file_size if self.member else os.path.getsize(self.path)
+                data = file.read(min(size, max_bytes) + 1)
         # A damaged, encrypted or oddly compressed member raises any of these.
         except (OSError, zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
             raise ImageError(f"cannot be read ({_reason(error)}): fetch or unpack it again") from error
@@ -160,7 +162,14 @@ def _glob(pattern: str) -> list[Path]:
 def read_image(
     source: ImageSource, image: ImageShape, *, resize: bool = False, binarize: int | None = None, convert: bool = False
 ) -> NDArray[np.uint8]:
-    """One image as a model takes it.
+    """One image as a model takes it; see `read_noted`, which also says what was converted unasked."""
+    return read_noted(source, image, resize=resize, binarize=binarize, convert=convert)[0]
+
+
+def read_noted(
+    source: ImageSource, image: ImageShape, *, resize: bool = False, binarize: int | None = None, convert: bool = False
+) -> tuple[NDArray[np.uint8], str | None]:
+    """One image as a model takes it, and a note of what was converted without being asked for.
 
     EXIF orientation is applied, an opaque alpha channel is dropped and grey becomes RGB for a model of colour images;
     nothing else changes unless asked for. Pillow's settings change for a moment, so read from one thread at a time.
@@ -173,7 +182,7 @@ def read_image(
         convert: turn colour into grey (ITU-R 601 luma) for a model of grey images.
 
     Returns:
-        uint8 ``(C, H, W)`` in ``0 .. levels - 1``; white is ``levels - 1``.
+        uint8 ``(C, H, W)`` in ``0 .. levels - 1``, white is ``levels - 1``; the note, None where there is none.
 
     Raises:
         ImageError: if this image cannot be used.
@@ -185,10 +194,22 @@ def read_image(
         raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
     if binarize is not None and not 1 <= binarize <= 255:
         raise PvaeZooError(f"--binarize {binarize} is no threshold: give one from 1 to 255")
-    picture = _with_channels(_decode(source.read(MAX_BYTES)), image.channels, convert)
+    picture, note = decode_image(source.read(MAX_BYTES), image.channels, convert=convert)
     values = np.asarray(_with_size(picture, image, resize, binarize), np.uint8)  # (H, W) or (H, W, 3)
     values = values[np.newaxis] if values.ndim == 2 else values.transpose(2, 0, 1)
-    return np.ascontiguousarray(_with_levels(values, image.levels, binarize))
+    return np.ascontiguousarray(_with_levels(values, image.levels, binarize)), note
+
+
+def decode_image(data: bytes, channels: int, *, convert: bool) -> tuple[Image.Image, str | None]:
+    """The content of an image file as an upright picture of mode L (1 channel) or RGB (3), and `read_noted`'s note.
+
+    Raises:
+        ImageError: if it cannot be used.
+    """
+    picture, mode = _decode(data)
+    kind = {"P": "palette", "PA": "palette"}.get(mode, "grey" if picture.mode == "L" else None)
+    note = f"{kind}, converted to RGB" if channels == 3 and kind else None
+    return _with_channels(picture, channels, convert), note
 
 
 @contextmanager
@@ -204,8 +225,8 @@ def _strict_pillow() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = tolerant
 
 
-def _decode(data: bytes) -> Image.Image:
-    """The upright picture, of mode L or RGB."""
+def _decode(data: bytes) -> tuple[Image.Image, str]:
+    """The upright picture, of mode L or RGB, and the mode that it was stored in."""
     if not data:
         raise ImageError("is empty: fetch it again")
     try:
@@ -215,7 +236,7 @@ def _decode(data: bytes) -> Image.Image:
             if picture.format == "PNG":
                 Image.open(io.BytesIO(data), formats=["PNG"]).verify()  # the checksums, which load() leaves out
             picture.load()
-            return _without_alpha(ImageOps.exif_transpose(picture))
+            return _without_alpha(ImageOps.exif_transpose(picture)), picture.mode
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -1,4 +1,4 @@
-"""A PixelVAE ready to use: sample, score, encode, reconstruct, complete, over onnxruntime.
+"""A PixelVAE ready to use: sample, score, encode, reconstruct, vary, complete, over onnxruntime.
 
     import pvae_zoo
     model = pvae_zoo.load("mnist")
@@ -10,9 +10,7 @@ Shapes: N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +18,23 @@ from numpy.typing import NDArray
 from pvae_zoo.bundle import Bundle
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime import noise
-from pvae_zoo.runtime.sampler import Draw, Drawn, Progress, StepSampler
-from pvae_zoo.runtime.scoring import Gaussian, Scores, log_mean_exp, merge_scores, standard_log_prob
-from pvae_zoo.runtime.sessions import Device, active_provider, cores, open_session
+from pvae_zoo.runtime import latents
+from pvae_zoo.runtime.bounds import score
+from pvae_zoo.runtime.completion import resampled_z1
+from pvae_zoo.runtime.drawing import PixelNoise, draw_from_noise, draw_from_z1, draw_steps, part_of
+from pvae_zoo.runtime.grid import Progress
+from pvae_zoo.runtime.networks import SCORE_BATCH, Images, Latent, Networks
+from pvae_zoo.runtime.scoring import Gaussian, Scores, merge_scores
+from pvae_zoo.runtime.sessions import Device, active_provider, cores
 from pvae_zoo.runtime.wavefront import Order
 
-Images = NDArray[np.uint8]
-
-SCORE_BATCH = 64
-"""Rows of the teacher-forced decoder at once: more fill the caches, not the cores."""
+Level = Literal["top", "bottom", "pixels"]
 
 SAMPLE_BATCH = 256
-"""Images drawn between two results: bounds the memory of `PixelVAE.sample` for any n."""
+"""Images drawn at once, at most."""
 
-COLDEST = 1e-6
-"""The lowest temperature: logits divided by much less are infinite in float32, and their softmax is not a number."""
+SAMPLE_BYTES = 384 << 20
+"""Memory for the images drawn at once: bounds that of `PixelVAE.sample` for any n."""
 
 
 class PixelVAE:
@@ -52,11 +51,9 @@ class PixelVAE:
 
     def __init__(self, bundle: Bundle, device: Device = "auto", threads: int | None = None) -> None:
         self.bundle = bundle
-        self.device: Device = device
         self.threads = threads or cores()
-        self._sessions: dict[str, Any] = {}
-        self._sampler: StepSampler | None = None
-        self.provider = active_provider(self._session("encoder"))
+        self.networks = Networks(bundle, device, self.threads)
+        self.provider = active_provider(self.networks.session("encoder"))
 
     @property
     def name(self) -> str:
@@ -66,6 +63,16 @@ class PixelVAE:
     def image(self) -> ImageShape:
         """Shape and levels of the images."""
         return self.bundle.config.image
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """What noise an image is drawn from, top first: z2 ("top"), z1 ("bottom"), pixels; one level has no bottom."""
+        return ("top", "pixels") if self.networks.levels == 1 else ("top", "bottom", "pixels")
+
+    @property
+    def sample_batch(self) -> int:
+        """Images that `sample` draws at once by itself."""
+        return min(SAMPLE_BATCH, max(1, SAMPLE_BYTES // self.networks.pixel_sampler.grid.bytes_per_image))
 
     def sample(
         self,
@@ -87,7 +94,7 @@ class PixelVAE:
             seed: of all noise, 0 to 2^63 - 1.
             temperature: divides the pixels' logits: below 1 smoother, above 1 rougher; 1 is the model itself.
             first: index of the first image.
-            batch_size: images drawn at once; bounds the memory.
+            batch_size: images drawn at once, which bounds the memory; by itself as many as fit `SAMPLE_BYTES`.
             order: "wavefront", or "raster" for comparison.
             progress: called with (steps done, steps in all).
 
@@ -98,14 +105,16 @@ class PixelVAE:
         _check_at_least(1, "batch_size", batch_size or 1)
         _check_at_least(0, "first", first)
         indices = range(first, first + n)
-        batch = batch_size or SAMPLE_BATCH
+        batch = batch_size or self.sample_batch
         chunks = [indices[start : start + batch] for start in range(0, n, batch)]
-        steps = [self._stepper().steps(len(chunk), order) for chunk in chunks]
+        steps = [draw_steps(self.networks, len(chunk), order) for chunk in chunks]
         drawn = []
         for number, chunk in enumerate(chunks):
-            report = _part_of(progress, sum(steps[:number]), sum(steps))
-            drawn.append(self._draw(self._prior(seed, chunk), chunk, seed, temperature, order=order, progress=report))
-        return np.concatenate([d.images for d in drawn])
+            report = part_of(progress, sum(steps[:number]), sum(steps))
+            eps = latents.prior_noise(self.networks, seed, chunk)
+            pixels = PixelNoise(seed, chunk, temperature)
+            drawn.append(draw_from_noise(self.networks, eps, pixels, order=order, progress=report))
+        return np.concatenate(drawn)
 
     def nll(self, images: Images, *, samples: int = 1, seed: int = 0, first: int = 0) -> Scores:
         """Score images.
@@ -123,36 +132,120 @@ class PixelVAE:
         parts = []
         for start in range(0, len(images), per_batch):
             chunk = images[start : start + per_batch]
-            parts.append(self._score(chunk, range(first + start, first + start + len(chunk)), samples, seed))
+            indices = range(first + start, first + start + len(chunk))
+            parts.append(score(self.networks, chunk, indices, samples, seed))
         return merge_scores(parts)
 
     def encode(self, images: Images) -> list[Gaussian]:
         """The posterior of each level, bottom first, of uint8 ``(N, C, H, W)``."""
         self._check(images)
-        session = self._session("encoder")
-        batches = [images[start : start + SCORE_BATCH] for start in range(0, len(images), SCORE_BATCH)]
-        outputs = [session.run(None, {"image": np.ascontiguousarray(batch)}) for batch in batches]
-        joined = [np.concatenate(column) for column in zip(*outputs, strict=True)]
-        return [Gaussian(mean, log_std) for mean, log_std in zip(joined[0::2], joined[1::2], strict=True)]
+        return self.networks.posteriors(images)
 
     def decode(
-        self, z1: NDArray[np.float32], *, seed: int = 0, temperature: float = 1.0, progress: Progress | None = None
+        self, z1: Latent, *, seed: int = 0, temperature: float = 1.0, progress: Progress | None = None
     ) -> Images:
-        """Draw the pixels of given latents ``(N, *latent_shape)``; image i uses the pixel noise of index i."""
-        expected = self.bundle.config.latents[0].shape
+        """Draw the pixels of given z1 ``(N, *latent_shape)``; image i uses the pixel noise of index i."""
+        expected = self.networks.latent_shape(1)
         if z1.shape[1:] != expected or not len(z1):
             shape = ", ".join(map(str, expected))
             raise PvaeZooError(f"z1 has shape {z1.shape}; {self.name} takes (N, {shape}) with at least one row")
         z1 = np.ascontiguousarray(z1, np.float32)
-        return self._draw(z1, range(len(z1)), seed, temperature, progress=progress).images
+        return draw_from_z1(self.networks, z1, PixelNoise(seed, range(len(z1)), temperature), progress=progress)
 
     def reconstruct(
-        self, images: Images, *, seed: int = 0, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        images: Images,
+        *,
+        level: Level = "bottom",
+        seed: int = 0,
+        temperature: float = 1.0,
+        progress: Progress | None = None,
     ) -> Images:
-        """Encode images and draw new ones from their latents: what z keeps of them."""
+        """Encode images and draw new ones from their latents: what z keeps of them.
+
+        Args:
+            images: uint8 ``(N, C, H, W)``.
+            level: "bottom" keeps z1; "top", of a model with two levels, keeps z2 and draws z1 anew.
+        """
+        self._check(images)
+        if level not in ("top", "bottom"):
+            raise PvaeZooError(f"level {level!r}: images are reconstructed from the top or the bottom latents")
         indices = range(len(images))
-        z1 = self._posterior(self.encode(images)[0], indices, 1, seed)[:, 0]
-        return self._draw(z1, indices, seed, temperature, progress=progress).images
+        z = latents.posterior_draws(self.networks, self.networks.posteriors(images), seed, indices)
+        z1 = z[0]
+        if level == "top" and len(z) > 1:
+            eps = latents.prior_noise(self.networks, seed, indices)
+            z1 = self.networks.draw_z1([eps[0], z[1]])
+        return draw_from_z1(self.networks, z1, PixelNoise(seed, indices, temperature), progress=progress)
+
+    def vary(
+        self,
+        level: Level,
+        n: int = 8,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        first: int = 0,
+        progress: Progress | None = None,
+    ) -> Images:
+        """Draw images that share all noise but that of one level (PixelVAE, section 4.2 and figure 5).
+
+        Noise is shared, not what is drawn from it: where z2 varies, z1 and the pixels follow it. The first image is
+        ``sample(1, seed=seed, first=first)``, whatever the level.
+
+        Args:
+            level: whose noise differs: "top" (z2, or the z of a model with one level), "bottom" (z1), "pixels".
+            n: how many.
+            first: index of the image whose noise is shared.
+
+        Returns:
+            uint8 ``(n, C, H, W)``.
+        """
+        _check_at_least(1, "n", n)
+        _check_at_least(0, "first", first)
+        if level not in self.levels:
+            raise PvaeZooError(f"{self.name} has no noise of level {level!r}: choose {' or '.join(self.levels)}")
+        held, varied = [first] * n, range(first, first + n)
+        fixed, free = (latents.prior_noise(self.networks, seed, indices) for indices in (held, varied))
+        position = {"top": len(free) - 1, "bottom": 0}.get(level)
+        eps = [b if number == position else a for number, (a, b) in enumerate(zip(fixed, free, strict=True))]
+        pixels = PixelNoise(seed, varied if level == "pixels" else held, temperature)
+        return draw_from_noise(self.networks, eps, pixels, progress=progress)
+
+    def interpolate(
+        self,
+        ends: Images | None = None,
+        steps: int = 8,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        first: int = 0,
+        progress: Progress | None = None,
+    ) -> Images:
+        """Draw images on a path between two top latents, all other noise held.
+
+        Args:
+            ends: two images uint8 ``(2, C, H, W)``, whose posterior means are the ends; or None for the latents of
+                ``sample(2, seed=seed, first=first)``.
+            steps: images on the path, its ends included.
+            first: index of the image whose noise is held.
+
+        Returns:
+            uint8 ``(steps, C, H, W)``.
+        """
+        _check_at_least(2, "steps", steps)
+        _check_at_least(0, "first", first)
+        if ends is None:
+            top = latents.prior_noise(self.networks, seed, [first, first + 1])[-1]
+        else:
+            self._check(ends)
+            if len(ends) != 2:
+                raise PvaeZooError(f"{len(ends)} images: a path has two ends")
+            top = self.networks.posteriors(ends)[-1].mean
+        held = [first] * steps
+        eps = latents.prior_noise(self.networks, seed, held)
+        eps[-1] = latents.interpolate(top[:1], top[1:], steps)
+        return draw_from_noise(self.networks, eps, PixelNoise(seed, held, temperature), progress=progress)
 
     def complete(
         self,
@@ -186,104 +279,12 @@ class PixelVAE:
         keep = np.broadcast_to(keep, shape)[:, None]
         known = np.where(keep, images, 0).astype(np.uint8)
         z1 = np.concatenate([
-            self._weighed(known[i : i + 1], keep[i : i + 1], i, max(2, candidates), seed) for i in range(len(images))
+            resampled_z1(self.networks, known[i : i + 1], keep[i : i + 1], i, max(2, candidates), seed)
+            for i in range(len(images))
         ])  # fmt: skip
         given = np.where(keep, images.astype(np.int64), -1)
-        return self._draw(z1, range(len(images)), seed, temperature, given=given, progress=progress).images
-
-    def _session(self, role: str) -> Any:
-        if role not in self._sessions:
-            self._sessions[role] = open_session(self.bundle.read_graph(role), self.device, self.threads)
-        return self._sessions[role]
-
-    def _stepper(self) -> StepSampler:
-        if self._sampler is None:
-            self._sampler = StepSampler(self.bundle, self.device, self.threads)
-        return self._sampler
-
-    def _latent(self, level: int) -> tuple[tuple[int, ...], int]:
-        shape = self.bundle.config.latents[level - 1].shape
-        return shape, math.prod(shape)
-
-    def _prior(self, seed: int, indices: Sequence[int]) -> NDArray[np.float32]:
-        shape, size = self._latent(1)
-        eps = noise.normals(noise.check_seed(seed), indices, 1, size).reshape(len(indices), *shape)
-        z1: NDArray[np.float32] = self._session("prior").run(["z1"], {"z1_noise": eps})[0]
-        return z1
-
-    def _posterior(self, q: Gaussian, indices: Sequence[int], samples: int, seed: int) -> NDArray[np.float32]:
-        """Draws of z1, ``(N, samples, *latent_shape)``; more samples continue the same stream."""
-        shape, size = self._latent(1)
-        eps = noise.normals(noise.check_seed(seed), indices, noise.POSTERIOR + 1, samples * size)
-        return q.sample(eps.reshape(len(indices), samples, *shape))
-
-    def _context(self, z1: NDArray[np.float32]) -> NDArray[np.float32]:
-        context: NDArray[np.float32] = self._session("decoder_context").run(["context"], {"z1": z1})[0]
-        return context
-
-    def _draw(
-        self,
-        z1: NDArray[np.float32],
-        indices: Sequence[int],
-        seed: int,
-        temperature: float,
-        *,
-        given: NDArray[np.int64] | None = None,
-        order: Order = "wavefront",
-        progress: Progress | None = None,
-    ) -> Drawn:
-        if not COLDEST <= temperature < math.inf:
-            raise PvaeZooError(
-                f"temperature {temperature:g} must be above 0, from {COLDEST:g} on (1 is the model itself)"
-            )
-        shape = (len(indices), *self.image.chw)
-        u = noise.uniforms(noise.check_seed(seed), indices, noise.PIXELS, self.image.dimensions).reshape(shape)
-        keep = np.full(shape, -1, np.int64) if given is None else given
-        return self._stepper().draw(Draw(self._context(z1), u, keep, temperature), order=order, progress=progress)
-
-    def _teacher_forced(self, images: Images, z1: NDArray[np.float32]) -> NDArray[np.float32]:
-        """log p(x|z1) of every value of paired images and latents, ``(N, C, H, W)``, in batches."""
-        session = self._session("decoder")
-        parts = []
-        for start in range(0, len(images), SCORE_BATCH):
-            chosen = slice(start, start + SCORE_BATCH)
-            feed = {"image": np.ascontiguousarray(images[chosen]), "context": self._context(z1[chosen])}
-            parts.append(session.run(["log_prob"], feed)[0])
-        return np.concatenate(parts)
-
-    def _score(self, images: Images, indices: Sequence[int], samples: int, seed: int) -> Scores:
-        n = len(images)
-        q = self.encode(images)[0]
-        z = self._posterior(q, indices, samples, seed)  # (n, samples, *latent_shape)
-        repeated = np.repeat(images, samples, axis=0) if samples > 1 else images
-        log_prob = self._teacher_forced(repeated, z.reshape(n * samples, *z.shape[2:]))
-        log_likelihood = log_prob.reshape(n, samples, -1).sum(axis=2, dtype=np.float64)
-        log_weights = log_likelihood + standard_log_prob(z) - q.log_prob(z)
-        return Scores(
-            image=self.image,
-            reconstruction_nats=-log_likelihood.mean(axis=1),
-            kl_nats=q.kl_from_standard()[:, None],
-            iwae_nll_nats=-log_mean_exp(log_weights) if samples > 1 else None,
-            log_prob=log_prob.reshape(n, samples, *self.image.chw).mean(axis=1),
-        )
-
-    def _weighed(
-        self, known: Images, keep: NDArray[np.bool_], index: int, candidates: int, seed: int
-    ) -> NDArray[np.float32]:
-        """One latent ``(1, *latent_shape)`` from p(z | kept pixels), by sampling-importance-resampling."""
-        shape, size = self._latent(1)
-        half = candidates // 2
-        q = self.encode(known)[0]
-        eps = noise.normals(noise.check_seed(seed), [index], 1, half * size).reshape(1, half, *shape)
-        z = np.concatenate([eps, self._posterior(q, [index], half, seed)], axis=1)
-        log_prob = self._teacher_forced(np.repeat(known, 2 * half, axis=0), z[0])
-        log_kept = np.where(keep, log_prob, 0.0).reshape(1, 2 * half, -1).sum(axis=2, dtype=np.float64)
-        log_prior = standard_log_prob(z)
-        log_weights = (log_kept + log_prior - np.logaddexp(log_prior, q.log_prob(z)))[0]
-        weights = np.cumsum(np.exp(log_weights - log_weights.max()))
-        u = noise.uniforms(seed, [index], noise.RESAMPLING, 1)[0, 0]
-        chosen = int(np.searchsorted(weights, u * weights[-1], side="right"))
-        return z[:, min(chosen, 2 * half - 1)]
+        pixels = PixelNoise(seed, range(len(images)), temperature)
+        return draw_from_z1(self.networks, z1, pixels, given=given, progress=progress)
 
     def _check(self, images: Images) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image.chw or not len(images):
@@ -298,8 +299,3 @@ class PixelVAE:
 def _check_at_least(least: int, name: str, value: int) -> None:
     if value < least:
         raise PvaeZooError(f"{name} is {value}; it must be at least {least}")
-
-
-def _part_of(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Progress of one batch as a part of the whole: ``before`` steps are done already."""
-    return None if progress is None else lambda done, _: progress(before + done, total)

@@ -68,6 +68,17 @@ def save_grid(
     Raises:
         PvaeZooError: if there is no image, or the file cannot be written.
     """
+    atomic_write(path, _png(grid_picture(images, levels=levels, columns=columns, scale=scale), metadata))
+
+
+def grid_picture(
+    images: NDArray[np.uint8], *, levels: int, columns: int | None = None, scale: int | None = None
+) -> Image.Image:
+    """Images ``(N, C, H, W)`` row by row in one picture; see `save_grid` for the options.
+
+    Raises:
+        PvaeZooError: if there is no image.
+    """
     _check_count(images)
     count, _, height, width = images.shape
     columns = min(count, columns or math.ceil(math.sqrt(count)))
@@ -80,7 +91,7 @@ def save_grid(
     for index, picture in enumerate(pictures):
         enlarged = picture.resize((width * scale, height * scale), Image.Resampling.NEAREST)
         grid.paste(enlarged, (index % columns * cell_width, index // columns * cell_height))
-    atomic_write(path, _png(grid, metadata))
+    return grid
 
 
 def save_images(

@@ -30,11 +30,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one file: its figures, or the reason why there are none."""
+    """What became of one file: its figures, or the reason why there are none; a note of what was converted."""
 
     path: str
     figures: Figures | None
     reason: str | None = None
+    note: str | None = None
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Summary:
 def score_files(
     model: PixelVAE,
     sources: Sequence[ImageSource],
-    read: Callable[[ImageSource], NDArray[np.uint8] | ImageError],
+    read: Callable[[ImageSource], tuple[NDArray[np.uint8], str | None] | ImageError],
     *,
     samples: int = 1,
     seed: int = 0,
@@ -96,7 +97,7 @@ def score_files(
     Args:
         model: scores.
         sources: from `pvae_zoo.runtime.images.find_images`.
-        read: gives the image ``(C, H, W)`` as the model takes it, or why it cannot be used.
+        read: gives the image ``(C, H, W)`` as the model takes it with a note on it, or why it cannot be used.
         samples: draws of z an image; more than one add the importance-weighted bound.
         seed: of the draws.
         batch_size: images in memory at once.
@@ -105,14 +106,16 @@ def score_files(
     for start in range(0, len(sources), batch_size):
         batch = sources[start : start + batch_size]
         results = [read(source) for source in batch]
-        images = [result for result in results if not isinstance(result, ImageError)]
+        images = [result[0] for result in results if not isinstance(result, ImageError)]
         figures: Iterator[Figures] = iter(())
         if images:
             figures = _figures(model.nll(np.stack(images), samples=samples, seed=seed, first=scored))
             scored += len(images)
         for source, result in zip(batch, results, strict=True):
-            failed = isinstance(result, ImageError)
-            yield Row(source.name, None, str(result)) if failed else Row(source.name, next(figures))
+            if isinstance(result, ImageError):
+                yield Row(source.name, None, reason=str(result))
+            else:
+                yield Row(source.name, next(figures), note=result[1])
 
 
 def _figures(scores: Scores) -> Iterator[Figures]:

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A level's posterior for N images: ``mean`` and ``log_std``, each ``(N, *latent_shape)`` float32."""
+    """A diagonal Gaussian for each of N images: ``mean`` and ``log_std``, each ``(N, *latent_shape)`` float32."""
 
     mean: NDArray[np.float32]
     log_std: NDArray[np.float32]
@@ -32,29 +32,33 @@ class Gaussian:
     def __len__(self) -> int:
         return len(self.mean)
 
-    def part(self, chosen: slice) -> Gaussian:
-        return Gaussian(self.mean[chosen], self.log_std[chosen])
+    def repeat(self, samples: int) -> Gaussian:
+        """Each image's Gaussian ``samples`` times in a row."""
+        return Gaussian(np.repeat(self.mean, samples, axis=0), np.repeat(self.log_std, samples, axis=0))
 
     def sample(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Draws from noise ``(N, K, *latent_shape)``, of the same shape."""
-        z = self.mean[:, None] + np.exp(self.log_std[:, None]) * noise
+        """Draws from standard normal noise ``(N, *latent_shape)``, of the same shape."""
+        z = self.mean + np.exp(self.log_std) * noise
         return z.astype(np.float32, copy=False)
 
     def log_prob(self, z: NDArray[np.float32]) -> Array:
-        """Log-density in nats of draws ``(N, K, *latent_shape)``: ``(N, K)``."""
-        log_std = self.log_std[:, None].astype(np.float64)
-        standardised = (z - self.mean[:, None].astype(np.float64)) * np.exp(-log_std)
+        """Log-density in nats of ``z`` ``(N, *latent_shape)``: ``(N,)``."""
+        log_std = self.log_std.astype(np.float64)
+        standardised = (z - self.mean.astype(np.float64)) * np.exp(-log_std)
         return _sum(-0.5 * standardised**2 - log_std - 0.5 * math.log(2 * math.pi))
 
-    def kl_from_standard(self) -> Array:
-        """KL(q || N(0, I)) in nats, ``(N,)``."""
+    def kl(self, prior: Gaussian | None = None) -> Array:
+        """KL(self || prior) in nats, ``(N,)``; N(0, I) without a prior."""
         mean, log_std = self.mean.astype(np.float64), self.log_std.astype(np.float64)
-        terms = 0.5 * (mean**2 + np.exp(2 * log_std) - 1) - log_std
-        return _sum(terms[:, None])[:, 0]
+        if prior is None:
+            return _sum(0.5 * (mean**2 + np.exp(2 * log_std) - 1) - log_std)
+        log_ratio = prior.log_std - log_std
+        scaled_gap = (mean - prior.mean) * np.exp(-prior.log_std.astype(np.float64))
+        return _sum(log_ratio + 0.5 * (np.exp(-2 * log_ratio) + scaled_gap**2 - 1))
 
 
 def standard_log_prob(z: NDArray[np.float32]) -> Array:
-    """Log-density in nats of ``(N, K, *latent_shape)`` under N(0, I): ``(N, K)``."""
+    """Log-density in nats of ``(N, *latent_shape)`` under N(0, I): ``(N,)``."""
     return _sum(-0.5 * z.astype(np.float64) ** 2 - 0.5 * math.log(2 * math.pi))
 
 
@@ -121,6 +125,6 @@ def merge_scores(parts: Sequence[Scores]) -> Scores:
 
 
 def _sum(values: Array) -> Array:
-    """Sum over all but the first two axes."""
-    total: Array = values.reshape(*values.shape[:2], -1).sum(axis=2)
+    """Sum over all but the first axis."""
+    total: Array = values.reshape(len(values), -1).sum(axis=1)
     return total

@@ -1,140 +1,116 @@
-"""Training sets in the formats people really have, as uint8 arrays ``(N, C, H, W)``.
+"""Training sets in the formats people really have, as batches of uint8 ``(B, C, H, W)``.
 
 A folder may hold
     - Larochelle's static binarised MNIST: ``binarized_mnist_{train,valid,test}.amat``, plain or ``.gz``;
     - MNIST idx files: ``{train,t10k}-images-idx3-ubyte``, plain or ``.gz`` (the last 10,000 of train are valid);
+    - downsampled ImageNet: ``train_data_batch_*.npz`` and ``val_data.npz``, at any depth (there is no test split);
+    - LSUN: ``<category>_{train,val}_lmdb/`` (``test_lmdb/`` for test), or it may be one of these;
     - ``train/``, ``valid/`` and ``test/`` with images in them, at any depth;
     - a zip with those folders, or several zips named after the splits.
+
+The first two are small and held in memory. The others are read image by image as training asks for them.
 """
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
-from dataclasses import replace
-from pathlib import Path, PurePath
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import ImageError, ImageSource, find_images, read_image
+from pvae_zoo.runtime.images import ImageError
+from pvae_zoo.training.array_files import find_amat, find_idx
+from pvae_zoo.training.augmentation import NO_AUGMENTATION, Augmentation, draw_views
+from pvae_zoo.training.image_store import ArrayStore, Binarize, Images, ImageStore, Split
+from pvae_zoo.training.lmdb_store import find_lmdb
+from pvae_zoo.training.npz_store import find_npz
+from pvae_zoo.training.picture_store import find_pictures
 
-Images = NDArray[np.uint8]
-Split = Literal["train", "valid", "test"]
-
-_IDX_STEMS = {"train": "train", "valid": "train", "test": "t10k"}
-_IDX_VALID = 10_000
+_FORMATS = (find_amat, find_idx, find_npz, find_lmdb, find_pictures)
 
 
-def load_split(root: Path, split: Split, image: ImageShape, *, binarize: str = "refuse") -> Images:
-    """All images of a split.
+class ImageSet:
+    """A split of a data set, as the model sees it.
+
+    Read it from one thread at a time (decoding changes Pillow's settings for a moment).
+
+    Args:
+        store: the images.
+        image: the shape and levels that the model expects.
+        augmentation: what training does to them.
+
+    Raises:
+        PvaeZooError: if the augmentation does not suit the model.
+    """
+
+    def __init__(self, store: ImageStore, image: ImageShape, augmentation: Augmentation) -> None:
+        if augmentation.scales and image.levels < 256:
+            raise PvaeZooError(f"data.scale blurs images, and the model has only {image.levels} levels: leave it out")
+        self._store, self._image, self._augmentation = store, image, augmentation
+
+    @classmethod
+    def of(cls, values: Images, image: ImageShape) -> ImageSet:
+        """A set of images that are in memory already, uint8 ``(N, C, H, W)``."""
+        return cls(ArrayStore(values, image, "refuse", "the array"), image, NO_AUGMENTATION)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def read(self, indices: NDArray[np.int64], generator: np.random.Generator | None) -> Images:
+        """Some of the images.
+
+        Args:
+            indices: which, ``(B,)``, of ``0 .. len - 1``.
+            generator: for a random view of each, as in training; None for the one view that evaluation takes.
+
+        Returns:
+            uint8 ``(B, C, H, W)`` with values ``0 .. image.levels - 1``.
+
+        Raises:
+            PvaeZooError: if an image is damaged or does not suit the model; the message names it.
+        """
+        draws = None if generator is None else draw_views(generator, len(indices))
+        batch = np.empty((len(indices), *self._image.chw), np.uint8)
+        for row, index in enumerate(indices):
+            picture = self._store.image(int(index))
+            try:
+                batch[row] = self._augmentation.view(picture, self._image, None if draws is None else draws[row])
+            except ImageError as error:
+                raise PvaeZooError(f"{self._store.name(int(index))} {error}") from error
+        return batch
+
+
+def load_split(
+    root: Path,
+    split: Split,
+    image: ImageShape,
+    *,
+    binarize: Binarize = "refuse",
+    augmentation: Augmentation = NO_AUGMENTATION,
+) -> ImageSet:
+    """All images of a split. Only the first is read, to find a set that does not suit the model before work begins.
 
     Args:
         root: the folder of the data set (or one zip).
         split: which part.
         image: the shape and levels that the model expects.
         binarize: "threshold" turns grey images black and white at 128 for a binary model; "refuse" does not.
-
-    Returns:
-        uint8 ``(N, C, H, W)`` with values ``0 .. image.levels - 1``.
+        augmentation: what `ImageSet.read` does to an image with a generator, and how it crops without one.
 
     Raises:
         PvaeZooError: if the folder, the split or a file is missing, damaged or of another shape.
     """
     if not root.exists():
         raise PvaeZooError(f"no data at {root}: give the folder of the data set with --data")
-    for load in (_load_amat, _load_idx, _load_pictures):
-        images = load(root, split, image)
-        if images is not None:
-            return _with_levels(images, image, binarize, f"the {split} split in {root}")
+    for find in _FORMATS:
+        store = find(root, split, image, binarize)
+        if store is not None:
+            images = ImageSet(store, image, augmentation)
+            images.read(np.arange(min(1, len(images))), None)
+            return images
     raise PvaeZooError(
-        f"no {split} split in {root}: expected binarized_mnist_{split}.amat[.gz], MNIST idx files, "
-        f"a folder {split}/ of images, or a zip of one"
+        f"no {split} split in {root}: expected binarized_mnist_{split}.amat[.gz], MNIST idx files, downsampled "
+        f"ImageNet's npz batches, LSUN's *_lmdb folders, a folder {split}/ of images, or a zip of one"
     )
-
-
-def _with_levels(images: Images, image: ImageShape, binarize: str, where: str) -> Images:
-    if images.shape[1:] != image.chw:
-        raise PvaeZooError(f"{where} has images of shape {images.shape[1:]}; the model takes {image.chw}")
-    largest = int(images.max(initial=0))
-    if largest < image.levels:
-        return images
-    if image.levels == 2 and set(np.unique(images)) <= {0, 255}:
-        return images // 255
-    if image.levels == 2 and binarize == "threshold":
-        return (images >= 128).astype(np.uint8)
-    raise PvaeZooError(
-        f"{where} has values up to {largest}; the model takes 0..{image.levels - 1}"
-        + (": set binarize = 'threshold' in the recipe" if image.levels == 2 else "")
-    )
-
-
-def _first_existing(candidates: list[Path]) -> Path | None:
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _read(path: Path) -> bytes:
-    """A file's content, decompressed."""
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise PvaeZooError(f"cannot read {path}: {error}; fetch the file again") from error
-
-
-def _load_amat(root: Path, split: Split, image: ImageShape) -> Images | None:
-    """Rows of ``0 1 0 ...``, one image a line."""
-    path = _first_existing([root / f"binarized_mnist_{split}.amat{end}" for end in ("", ".gz")])
-    if path is None:
-        return None
-    text = np.frombuffer(_read(path), np.uint8)
-    if not np.isin(text, np.frombuffer(b"01 \t\r\n", np.uint8)).all():
-        raise PvaeZooError(f"{path} has other values than 0 and 1: fetch the binarised set")
-    values = text[text >= ord("0")] - ord("0")
-    if values.size == 0 or values.size % image.dimensions:
-        raise PvaeZooError(f"{path} is cut short or has rows of another length than {image.dimensions}")
-    return values.reshape(-1, *image.chw)
-
-
-def _load_idx(root: Path, split: Split, image: ImageShape) -> Images | None:
-    """MNIST's own format: big-endian magic 2051, count, rows, columns, then bytes."""
-    path = _first_existing([root / f"{_IDX_STEMS[split]}-images-idx3-ubyte{end}" for end in ("", ".gz")])
-    if path is None:
-        return None
-    data = _read(path)
-    if len(data) < 16 or struct.unpack(">I", data[:4])[0] != 2051:
-        raise PvaeZooError(f"{path} is no idx file of images (magic number 2051)")
-    count, height, width = struct.unpack(">III", data[4:16])
-    if len(data) != 16 + count * height * width:
-        raise PvaeZooError(f"{path} is cut short: {len(data)} bytes for {count} images of {height}x{width}")
-    images = np.frombuffer(data, np.uint8, offset=16).reshape(count, 1, height, width).copy()  # a buffer is read-only
-    if split == "test":
-        return images
-    keep = max(0, count - _IDX_VALID) if count > _IDX_VALID else count - count // 6
-    return images[:keep] if split == "train" else images[keep:]
-
-
-def _load_pictures(root: Path, split: Split, image: ImageShape) -> Images | None:
-    """Image files in a folder or a zip; the whole set must be readable, a bad file is named."""
-    folders = [root / split] if (root / split).is_dir() else []
-    archives = [root] if root.suffix == ".zip" else [root / f"{split}.zip", *sorted(root.glob("*.zip"))]
-    for place in (*folders, *(archive for archive in archives if archive.is_file())):
-        sources = find_images([place])
-        if place not in folders and place.stem != split:
-            inside = len(place.parts)
-            sources = [source for source in sources if split in PurePath(source.name).parts[inside:-1]]
-        if sources:
-            return np.stack([_picture(source, image) for source in sources])
-    return None
-
-
-def _picture(source: ImageSource, image: ImageShape) -> Images:
-    # Read in grey for a binary model: `_with_levels` says for all formats alike what it takes.
-    shape = replace(image, levels=256) if image.levels == 2 else image
-    try:
-        return read_image(source, shape)
-    except ImageError as error:
-        raise PvaeZooError(f"{source.name} {error}") from error

@@ -13,6 +13,7 @@ import dacite
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import Architecture, ArchitectureError
+from pvae_zoo.training.augmentation import NO_AUGMENTATION, Augmentation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class TrainingConfig:
         learning_rate: peak of the schedule: linear warm-up, constant, linear cool-down to zero.
         warmup_steps: length of the warm-up.
         cooldown_steps: length of the cool-down at the end.
-        kl_warmup_steps: steps over which the weight of the KL grows from 0 to 1 (PixelVAE, section 4.1).
+        kl_warmup_steps: for each level, bottom first: steps over which the weight of its KL grows from 0 to 1
+            (PixelVAE, section 4.1).
         weight_decay: decoupled, on weights but not on biases.
         clip_norm: gradients of -ELBO (nats an image) are scaled down to this global norm.
         ema_decay: of the exponential moving average of the weights; the average is what is validated and exported.
@@ -39,7 +41,7 @@ class TrainingConfig:
     learning_rate: float
     warmup_steps: int
     cooldown_steps: int
-    kl_warmup_steps: int
+    kl_warmup_steps: tuple[int, ...]
     weight_decay: float
     clip_norm: float
     ema_decay: float
@@ -61,6 +63,7 @@ class Recipe:
         name: of the model in the zoo.
         title: one line for people.
         dataset: what it was trained on, for the card.
+        data: what training does to the images.
         binarize: what to do with grey images when the model is binary: refuse, or white from 128 on.
         model: the architecture.
         training: the schedule.
@@ -71,7 +74,15 @@ class Recipe:
     dataset: str
     model: Architecture
     training: TrainingConfig
+    data: Augmentation = NO_AUGMENTATION
     binarize: Literal["refuse", "threshold"] = "refuse"
+
+    def __post_init__(self) -> None:
+        if len(self.training.kl_warmup_steps) != len(self.model.latents):
+            raise ArchitectureError(
+                f"training.kl_warmup_steps={list(self.training.kl_warmup_steps)} must have one entry for each of the "
+                f"{len(self.model.latents)} levels of latents"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -24,9 +24,13 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     return config.learning_rate * min(warmup, cooldown)
 
 
-def kl_weight(config: TrainingConfig, step: int) -> float:
-    """Weight of the KL terms: linear from 0 to 1 (PixelVAE, section 4.1)."""
-    return min(1.0, (step + 1) / max(1, config.kl_warmup_steps))
+def kl_weights(config: TrainingConfig, step: int) -> list[float]:
+    """Weight of each level's KL, bottom first: nothing for a quarter of its warm-up, then linear to 1.
+
+    PixelVAE (section 4.1) starts its line at 0. But Adam rescales even a tiny gradient to full steps, and as long as the
+    decoder has no use for z the KL's is the only one that points anywhere: with upsampling z was gone in 100 steps.
+    """
+    return [min(1.0, max(0.0, (step + 1 - length / 4) / max(1.0, 0.75 * length))) for length in config.kl_warmup_steps]
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:

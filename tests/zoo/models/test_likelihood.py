@@ -3,7 +3,7 @@ import torch
 from torch.distributions import Bernoulli, Categorical
 
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.models.likelihood import logits_per_value, pixel_log_prob
+from pvae_zoo.models.likelihood import pixel_log_prob
 
 BINARY = ImageShape(channels=3, height=2, width=5, levels=2)
 GREY = ImageShape(channels=1, height=2, width=5, levels=4)
@@ -11,7 +11,7 @@ COLOUR = ImageShape(channels=3, height=2, width=5, levels=4)
 
 
 def logits_for(image):
-    return 2 * torch.randn(7, image.channels * logits_per_value(image), image.height, image.width)
+    return 2 * torch.randn(7, image.channels * image.logits_per_value, image.height, image.width)
 
 
 def test_two_levels_are_a_bernoulli():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pvae_zoo.models.architecture import ImageShape, PixelCNNConfig
-from pvae_zoo.models.pixelcnn import PixelCNN, PixelEmbedding, scale_values
+from pvae_zoo.models.pixelcnn import PixelCNN, PixelEmbedding, SmoothLogits, cosine_basis, scale_values
 
 BINARY = ImageShape(channels=1, height=5, width=6, levels=2)
 GREY = ImageShape(channels=1, height=5, width=6, levels=4)
@@ -128,3 +128,23 @@ def test_an_embedding_is_group_major_and_looks_up_its_own_channel():
     assert output[:, :, 0].equal(scale_values(x, COLOUR))
     for c in range(3):
         assert output[:, c, 1:].movedim(1, -1).equal(embedding.table[c][x[:, c]])
+
+
+def test_the_cosines_of_a_softmax_are_a_basis_of_unit_size_and_slow_ones_are_large():
+    basis = cosine_basis(256).double()
+    assert torch.linalg.matrix_rank(basis) == 256
+    assert basis.square().sum(1).mean().item() == pytest.approx(1, abs=1e-5)
+    sizes = basis.square().sum(0)
+    assert (sizes[1:].diff() < 0).all()
+    smooth = basis[:, :8] @ torch.randn(8, dtype=torch.float64)
+    assert smooth.diff().abs().max() < 0.1 * smooth.abs().max()
+
+
+def test_the_logits_of_a_softmax_layer_are_those_of_a_plain_layer_with_its_exported_weights():
+    layer, x = SmoothLogits(6, COLOUR), torch.randn(2, 6, 3, 3)
+    torch.nn.init.normal_(layer.bias)
+    plain = torch.nn.functional.conv2d(x, layer.masked_weight, layer.total_bias)
+    torch.testing.assert_close(layer(x), plain)
+    for c in range(3):  # a channel's logits see its own group and those before it
+        seen = layer.masked_weight[4 * c : 4 * (c + 1), :, 0, 0].abs().sum(0) > 0
+        assert seen.tolist() == [True] * (2 * (c + 1)) + [False] * (2 * (2 - c))

@@ -7,8 +7,9 @@ import torch
 
 import pvae_zoo
 from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.export.reference import sample_z1
+from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime
-from pvae_zoo.runtime import noise, sampler
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.scoring import Gaussian
 from pvae_zoo.runtime.sessions import CPU
@@ -45,7 +46,7 @@ def test_a_sample_is_the_same_whatever_the_batch_the_count_and_the_workers(tiny,
     assert np.array_equal(model.sample(4, seed=3, first=5), expected[5:])
     assert np.array_equal(model.sample(9, seed=3, order="raster"), expected)
     monkeypatch.setattr(runtime, "SAMPLE_BATCH", 5)
-    monkeypatch.setattr(sampler, "SLICE", 2)
+    monkeypatch.setattr(grid, "SLICE", 2)
     for threads in (1, 2, 3):
         assert np.array_equal(load(tiny, threads).sample(9, seed=3), expected)
 
@@ -59,8 +60,9 @@ def test_another_seed_is_another_sample(tiny):
 
 def test_a_sample_is_decoded_from_the_priors_noise(tiny):
     model = load(tiny)
-    shape = tiny.bundle.config.latents[0].shape
-    z1 = noise.normals(3, range(5), 1, math.prod(shape)).reshape(5, *shape)
+    shapes = [level.shape for level in tiny.bundle.config.latents]
+    eps = [noise.normals(3, range(5), n, math.prod(shape)).reshape(5, *shape) for n, shape in enumerate(shapes, 1)]
+    z1 = sample_z1(tiny.model, *(torch.from_numpy(e) for e in (eps[0], *eps[1:]))).numpy()
     assert np.array_equal(model.decode(z1, seed=3), model.sample(5, seed=3))
     assert not np.array_equal(model.decode(z1, seed=4), model.sample(5, seed=3))
     assert not np.array_equal(model.decode(-z1, seed=3), model.sample(5, seed=3))
@@ -79,26 +81,32 @@ def test_scores_are_those_of_torch_on_the_documented_noise(tiny):
     model, images, samples = load(tiny), random_images(tiny, 5), 3
     scores = model.nll(images, samples=samples, seed=2, first=4)
     x = torch.from_numpy(images)
-    shape = tiny.bundle.config.latents[0].shape
-    eps = noise.normals(2, range(4, 9), noise.POSTERIOR + 1, samples * math.prod(shape))
-    eps = torch.from_numpy(eps).view(5, samples, *shape)
-    elbos = [tiny.model(x, [eps[:, k]]) for k in range(samples)]
+    shapes = [level.shape for level in tiny.bundle.config.latents]
+    eps = [
+        torch.from_numpy(noise.normals(2, range(4, 9), noise.POSTERIOR + n, samples * math.prod(shape)))
+        for n, shape in enumerate(shapes, start=1)
+    ]
+    eps = [e.view(5, samples, *shape) for e, shape in zip(eps, shapes, strict=True)]
+    elbos = [tiny.model(x, [e[:, k] for e in eps]) for k in range(samples)]
     close = {"rtol": 1e-5, "atol": 1e-4}
     np.testing.assert_allclose(scores.reconstruction_nats, -sum(e.log_likelihood for e in elbos) / samples, **close)
-    np.testing.assert_allclose(scores.kl_nats[:, 0], elbos[0].kl[0], **close)
+    kl = sum(torch.stack(e.kl, dim=1) for e in elbos) / samples
+    np.testing.assert_allclose(scores.kl_nats, kl, **close)
     np.testing.assert_allclose(scores.nll_nats, -sum(e.value for e in elbos) / samples, **close)
-    iwae = tiny.model.iwae(x, samples, lambda n: [eps.reshape(n, *shape)])
+    iwae = tiny.model.iwae(x, samples, lambda n: [e.flatten(0, 1) for e in eps])
     np.testing.assert_allclose(scores.iwae_nll_nats, -iwae, **close)
     np.testing.assert_allclose(-scores.log_prob.sum((1, 2, 3)), scores.reconstruction_nats, rtol=1e-5)
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_scores_do_not_depend_on_the_batch(colour, monkeypatch, samples):
-    model, images = load(colour), random_images(colour, 7)
+def test_scores_do_not_depend_on_the_batch(tiny, monkeypatch, samples):
+    model, images = load(tiny), random_images(tiny, 7)
     whole = model.nll(images, samples=samples, seed=1)
     parts = [model.nll(images[i : i + 1], samples=samples, seed=1, first=i) for i in range(7)]
     for size in (1, 2, 5):
         monkeypatch.setattr(runtime, "SCORE_BATCH", size)
+        monkeypatch.setattr(networks, "SCORE_BATCH", size)
+        monkeypatch.setattr(networks, "LOGITS_AT_ONCE", size * 500)
         parts.append(model.nll(images, samples=samples, seed=1))
     for name in ("nll_nats", "reconstruction_nats", "kl_nats", "log_prob", "iwae_nll_nats"):
         if samples == 1 and name == "iwae_nll_nats":
@@ -132,25 +140,72 @@ def test_bounds_are_ordered_and_close_in_on_the_exact_likelihood(square):
 
 def test_posteriors_are_the_encoders_in_any_batch(tiny, monkeypatch):
     model, images = load(tiny), random_images(tiny, 7)
-    (q,) = model.encode(images)
-    assert q.mean.shape == (7, *tiny.bundle.config.latents[0].shape)
+    whole = model.encode(images)
+    assert [q.mean.shape[1:] for q in whole] == [level.shape for level in tiny.bundle.config.latents]
     with torch.no_grad():
-        (expected,) = tiny.model.posteriors(torch.from_numpy(images))
-    monkeypatch.setattr(runtime, "SCORE_BATCH", 3)
-    for found in (q, model.encode(images)[0]):
-        np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(found.log_std, expected.log_std, rtol=1e-5, atol=1e-5)
+        expected = tiny.model.posteriors(torch.from_numpy(images))
+    monkeypatch.setattr(networks, "SCORE_BATCH", 3)
+    for posteriors in (whole, model.encode(images)):
+        for found, q in zip(posteriors, expected, strict=True):
+            np.testing.assert_allclose(found.mean, q.mean, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(found.log_std, q.log_std, rtol=1e-5, atol=1e-5)
 
 
 def test_reconstructions_are_drawn_from_the_posterior(tiny):
     model, images = load(tiny), random_images(tiny, 5)
-    (q,) = model.encode(images)
+    q = model.encode(images)[0]
     shape = tiny.bundle.config.latents[0].shape
     eps = noise.normals(6, range(5), noise.POSTERIOR + 1, math.prod(shape)).reshape(5, *shape)
     z1 = q.mean + np.exp(q.log_std) * eps
     found = model.reconstruct(images, seed=6)
     assert found.shape == images.shape and found.dtype == np.uint8
     assert np.array_equal(found, model.decode(z1, seed=6))
+
+
+def test_a_reconstruction_from_the_top_draws_z1_anew(levels):
+    model, images = load(levels), random_images(levels, 5)
+    q = model.encode(images)
+    eps = latents.posterior_noise(model.networks, 6, range(5))
+    z1 = model.networks.draw_z1([latents.prior_noise(model.networks, 6, range(5))[0], q[1].sample(eps[1])])
+    found = model.reconstruct(images, level="top", seed=6)
+    assert np.array_equal(found, model.decode(z1, seed=6))
+    assert not np.array_equal(found, model.reconstruct(images, seed=6))
+
+
+def test_rows_that_vary_one_level_share_all_other_noise(tiny):
+    model, n = load(tiny), 6
+    whole = model.sample(n, seed=2, first=3)
+    levels = ["top", "bottom", "pixels"] if len(tiny.model.priors) > 1 else ["top", "pixels"]
+    assert list(model.levels) == levels
+    free = latents.prior_noise(model.networks, 2, range(3, 3 + n))
+    held = latents.prior_noise(model.networks, 2, [3] * n)
+    u = noise.uniforms(2, range(3, 3 + n), noise.PIXELS, model.image.dimensions).reshape(n, *model.image.chw)
+    for level in levels:
+        row = model.vary(level, n, seed=2, first=3)
+        assert np.array_equal(row[0], whole[0]) and len({image.tobytes() for image in row}) > 1
+        eps = list(held)
+        if level != "pixels":
+            eps[{"top": -1, "bottom": 0}[level]] = free[{"top": -1, "bottom": 0}[level]]
+        uniforms = u if level == "pixels" else np.repeat(u[:1], n, axis=0)
+        drawn = model.networks.draw_pixels(model.networks.draw_z1(eps), uniforms, np.full(u.shape, -1), 1.0)
+        assert np.array_equal(row, drawn.images)
+
+
+def test_a_path_between_two_draws_starts_and_ends_with_them(tiny):
+    model = load(tiny)
+    path = model.interpolate(steps=5, seed=4, first=2)
+    assert path.shape == (5, *model.image.chw)
+    assert np.array_equal(path[0], model.sample(1, seed=4, first=2)[0])
+    assert np.array_equal(path[-1], model.vary("top", 2, seed=4, first=2)[1])
+
+
+def test_a_path_between_two_images_runs_between_the_means_of_their_posteriors(tiny):
+    model, images = load(tiny), random_images(tiny, 2)
+    path = model.interpolate(images, 3, seed=4)
+    for end, at in ((0, 0), (1, -1)):
+        eps = latents.prior_noise(model.networks, 4, [0])
+        eps[-1] = model.encode(images)[-1].mean[end : end + 1]
+        assert np.array_equal(path[at], model.decode(model.networks.draw_z1(eps), seed=4)[0])
 
 
 def test_completions_keep_what_they_are_told_to_keep(tiny):
@@ -175,10 +230,10 @@ def test_what_is_hidden_has_no_influence_and_what_is_kept_has(gates):
 
 def test_completions_of_a_top_row_have_the_exact_probabilities(make_tiny, monkeypatch):
     """p(bottom | top) = sum over z of p(z | top) p(bottom | top, z): z weighed by the top, not from the prior."""
-    tiny = make_tiny(image=(1, 2, 2, 2), latents=1, layers=1)
+    tiny = make_tiny(image=(1, 2, 2, 2), latents=1, layers=1, channels=8)
     # Weights make up for any posterior: here one that is the wrong one for every image.
     wrong = Gaussian(np.full((1, 1), 1.2, np.float32), np.full((1, 1), -0.7, np.float32))
-    monkeypatch.setattr(PixelVAE, "encode", lambda self, images: [wrong])
+    monkeypatch.setattr(networks.Networks, "posteriors", lambda self, images: [wrong])
     every = np.array(list(product(range(2), repeat=4)), np.uint8)  # rows of a top, columns of a bottom
     log_prob = exact_log_prob(tiny, every.reshape(-1, 1, 2, 2)).reshape(4, 4)
     exact = np.exp(log_prob) / np.exp(log_prob).sum(1, keepdims=True)
@@ -248,6 +303,11 @@ def test_impossible_requests_are_refused(gates):
             assert f"temperature {temperature:g} must be above 0" in error_of(call)
     assert error_of(lambda: model.decode(z1[:, :2])) == "z1 has shape (2, 2); tiny takes (N, 3) with at least one row"
     assert error_of(lambda: model.decode(z1[:0])) == "z1 has shape (0, 3); tiny takes (N, 3) with at least one row"
+    assert error_of(lambda: model.vary("bottom")) == "tiny has no noise of level 'bottom': choose top or pixels"
+    assert error_of(lambda: model.vary("top", 0)) == "n is 0; it must be at least 1"
+    assert error_of(lambda: model.interpolate(steps=1)) == "steps is 1; it must be at least 2"
+    assert error_of(lambda: model.interpolate(images[:1])) == "1 images: a path has two ends"
+    assert "from the top or the bottom" in error_of(lambda: model.reconstruct(images, level="pixels"))
     for shape in ((6, 7), (3, 7, 6), (2, 1, 7, 6)):
         expected = f"the mask has shape {shape}; expected (7, 6) or (2, 7, 6)"
         assert error_of(lambda shape=shape: model.complete(images, np.ones(shape, bool))) == expected

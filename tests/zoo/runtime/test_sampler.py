@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pvae_zoo.bundle import Bundle
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.export.golden import naive_sample
+from pvae_zoo.export.reference import naive_sample
 from pvae_zoo.models.likelihood import pixel_log_prob
-from pvae_zoo.runtime import noise, sampler
+from pvae_zoo.runtime import grid, noise
 from pvae_zoo.runtime.sampler import Draw, StepSampler
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.runtime.wavefront import step_count
@@ -147,7 +147,7 @@ def test_a_temperature_divides_the_logits_but_not_those_of_the_score(tiny, tempe
     z1, what = make_draw(tiny, 6, temperature=temperature)
     drawn = StepSampler(tiny.bundle).draw(what)
     np.testing.assert_allclose(drawn.log_prob, teacher_forced(tiny, drawn.images, z1), rtol=1e-5, atol=1e-5)
-    layer = tiny.model.decoder.pixelcnn.logits
+    layer = tiny.model.decoder.pixelcnn.output
     state = {name: value.clone() for name, value in layer.state_dict().items()}
     try:
         with torch.no_grad():
@@ -181,7 +181,7 @@ def test_a_low_temperature_picks_the_likeliest_value(tiny):
 def test_neither_workers_nor_slices_change_a_pixel(tiny, monkeypatch, workers, size):
     _, what = make_draw(tiny, 11)
     expected = StepSampler(tiny.bundle).draw(what)
-    monkeypatch.setattr(sampler, "SLICE", size)
+    monkeypatch.setattr(grid, "SLICE", size)
     assert same(StepSampler(tiny.bundle, workers=workers).draw(what), expected)
 
 
@@ -199,9 +199,12 @@ def test_the_batch_changes_no_bit_of_a_step_where_widths_are_multiples_of_eight(
         "given": np.full((21, groups), -1, np.int64),
     }
     shared = {
-        "context": random.normal(size=(4, config.context.channels)).astype(np.float32),
+        "context": random.normal(size=(4, config.steps["decoder_step"].context.channels)).astype(np.float32),
         "temperature": np.ones(1, np.float32),
-        **{spec.name: random.normal(size=(200, spec.channels)).astype(np.float32) for spec in config.canvases},
+        **{
+            spec.name: random.normal(size=(200, spec.channels)).astype(np.float32)
+            for spec in config.steps["decoder_step"].canvases
+        },
     }
     pixels, log_prob, *canvases = session.run(None, feed | shared)
     for start, stop in [(0, 1), (20, 21), (3, 6), (5, 12), (0, 20)]:
@@ -225,21 +228,21 @@ def test_the_recipes_have_widths_of_multiples_of_eight(name):
 @given(count=st.integers(1, 200), workers=st.integers(1, 5))
 @settings(deadline=None)
 def test_slices_share_the_batch_evenly(count, workers):
-    unbound = StepSampler.__new__(StepSampler)
+    unbound = grid.GridSampler.__new__(grid.GridSampler)
     unbound._sessions = [None] * workers
     parts = unbound.slices(count)
     sizes = [part.stop - part.start for part in parts]
     assert [i for part in parts for i in range(part.start, part.stop)] == list(range(count))
-    assert max(sizes) <= sampler.SLICE and max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= grid.SLICE and max(sizes) - min(sizes) <= 1
     assert len(parts) >= min(count, workers)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_progress_counts_every_step_of_every_slice(gates, workers, monkeypatch):
-    monkeypatch.setattr(sampler, "SLICE", 4)
+    monkeypatch.setattr(grid, "SLICE", 4)
     steps, seen = StepSampler(gates.bundle, workers=workers), []
     steps.draw(make_draw(gates, 11)[1], progress=lambda done, total: seen.append((done, total)))
-    total = len(steps.slices(11)) * step_count(7, 6, 3)
+    total = len(steps.grid.slices(11)) * step_count(7, 6, 3)
     assert seen == [(done, total) for done in range(1, total + 1)]
 
 
@@ -266,20 +269,21 @@ def test_an_interrupt_ends_the_draw_and_the_sampler_can_draw_again(gates, worker
 def test_margins_and_the_spare_row_of_every_canvas_stay_zero(tiny, monkeypatch):
     bound = []
 
-    class Recorder(sampler._BoundStep):
+    class Recorder(grid._BoundStep):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             bound.append(self)
 
-    monkeypatch.setattr(sampler, "_BoundStep", Recorder)
+    monkeypatch.setattr(grid, "_BoundStep", Recorder)
     StepSampler(tiny.bundle).draw(make_draw(tiny, 2)[1])
-    config, g = tiny.bundle.config, tiny.bundle.config.geometry
+    spec = tiny.bundle.config.steps["decoder_step"]
+    g = spec.geometry
     *canvases, _, _ = bound[0].binding.get_outputs()
-    assert len(canvases) == len(config.canvases)
+    assert len(canvases) == len(spec.canvases)
     for canvas in canvases:
         values = canvas.numpy()
         assert not values[-1].any()
-        rows = values[:-1].reshape(2, g.top + config.image.height, g.stride, -1)
+        rows = values[:-1].reshape(2, g.top + spec.height, g.stride, -1)
         assert not rows[:, : g.top].any() and not rows[:, :, : g.left].any()
         assert rows[:, g.top :, g.left :].any(axis=-1).all()
 
@@ -287,7 +291,7 @@ def test_margins_and_the_spare_row_of_every_canvas_stay_zero(tiny, monkeypatch):
 def test_a_config_that_disagrees_with_its_graph_is_refused(gates, copy_bundle):
     folder = copy_bundle(gates.bundle)
     config = json.loads((folder / "config.json").read_text())
-    config["geometry"]["slope"] -= 1
+    config["steps"]["decoder_step"]["geometry"]["slope"] -= 1
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(PvaeZooError, match=r"config\.json and decoder_step\.onnx disagree"):
         StepSampler(Bundle(folder))

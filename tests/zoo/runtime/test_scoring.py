@@ -15,6 +15,10 @@ def gaussian(n=2, shape=(3,), seed=0):
     return Gaussian(mean.astype(np.float32), log_std.astype(np.float32))
 
 
+def standard(n, shape):
+    return Gaussian(np.zeros((n, *shape), np.float32), np.zeros((n, *shape), np.float32))
+
+
 def scores(n, *, iwae=True, start=0.0):
     values = start + np.arange(n, dtype=np.float64)
     surprise = np.broadcast_to(values[:, None, None, None], (n, *SHAPE.chw)).astype(np.float32)
@@ -24,37 +28,44 @@ def scores(n, *, iwae=True, start=0.0):
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 3)])
 def test_densities_are_those_of_the_normal_distribution(shape):
     q = gaussian(shape=shape)
-    z = np.random.default_rng(1).normal(size=(2, 5, *shape)).astype(np.float32)
-    for i in range(2):
-        for k in range(5):
-            std, gap = np.exp(q.log_std[i].astype(float)), z[i, k] - q.mean[i].astype(float)
-            expected = np.log(np.exp(-0.5 * (gap / std) ** 2) / (std * math.sqrt(2 * math.pi))).sum()
-            assert q.log_prob(z)[i, k] == pytest.approx(expected, abs=1e-6)
-    standard = Gaussian(np.zeros((2, *shape), np.float32), np.zeros((2, *shape), np.float32))
-    np.testing.assert_allclose(standard_log_prob(z), standard.log_prob(z))
+    z = np.random.default_rng(1).normal(size=(10, *shape)).astype(np.float32)
+    found = q.repeat(5).log_prob(z)
+    for k in range(10):
+        std, gap = np.exp(q.log_std[k // 5].astype(float)), z[k] - q.mean[k // 5].astype(float)
+        expected = np.log(np.exp(-0.5 * (gap / std) ** 2) / (std * math.sqrt(2 * math.pi))).sum()
+        assert found[k] == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_allclose(standard_log_prob(z), standard(10, shape).log_prob(z))
 
 
 def test_draws_have_the_posteriors_mean_and_deviation():
     q = gaussian()
-    noise = np.random.default_rng(2).normal(size=(2, 40_000, 3)).astype(np.float32)
-    z, std = q.sample(noise), np.exp(q.log_std)
+    noise = np.random.default_rng(2).normal(size=(80_000, 3)).astype(np.float32)
+    z, std = q.repeat(40_000).sample(noise), np.exp(q.log_std)
     assert z.dtype == np.float32 and z.shape == noise.shape
+    z = z.reshape(2, 40_000, 3)
     assert (np.abs(z.mean(1) - q.mean) < 5 * std / 200).all()
     assert np.abs(z.std(1) / std - 1).max() < 0.02
 
 
 @pytest.mark.parametrize("shape", [(3,), (2, 2, 2)])
-def test_the_divergence_is_its_monte_carlo_estimate(shape):
-    q = gaussian(shape=shape)
-    draws = q.sample(np.random.default_rng(3).normal(size=(2, 200_000, *shape)).astype(np.float32))
-    ratio = q.log_prob(draws) - standard_log_prob(draws)
-    error = 4 * ratio.std(1) / math.sqrt(ratio.shape[1])
-    assert (error < 0.02 * q.kl_from_standard()).all()
-    assert (np.abs(ratio.mean(1) - q.kl_from_standard()) < error).all()
+@pytest.mark.parametrize("prior", [None, "another"])
+def test_the_divergence_is_its_monte_carlo_estimate(shape, prior):
+    q, count = gaussian(shape=shape), 200_000
+    p = gaussian(shape=shape, seed=5) if prior else None
+    every = q.repeat(count)
+    draws = every.sample(np.random.default_rng(3).normal(size=(2 * count, *shape)).astype(np.float32))
+    log_prior = p.repeat(count).log_prob(draws) if p else standard_log_prob(draws)
+    ratio = (every.log_prob(draws) - log_prior).reshape(2, count)
+    error = 4 * ratio.std(1) / math.sqrt(count)
+    assert (error < 0.02 * q.kl(p)).all()
+    assert (np.abs(ratio.mean(1) - q.kl(p)) < error).all()
 
 
-def test_the_divergence_of_the_prior_from_itself_is_zero():
-    assert Gaussian(np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32)).kl_from_standard().tolist() == [0, 0]
+def test_the_divergence_of_a_distribution_from_itself_is_zero():
+    assert standard(2, (3,)).kl().tolist() == [0, 0]
+    q = gaussian()
+    assert q.kl(q).tolist() == [0, 0]
+    np.testing.assert_allclose(q.kl(standard(2, (3,))), q.kl())
 
 
 def test_log_mean_exp_is_stable_where_exp_is_not():
@@ -88,8 +99,8 @@ def test_batches_are_joined_in_order():
     assert merge_scores([scores(2, iwae=False)] * 2).iwae_nll_nats is None
 
 
-def test_a_part_of_a_posterior_is_that_of_those_images():
-    q = gaussian(5)
-    assert len(q) == 5 and len(q.part(slice(1, 3))) == 2
-    assert np.array_equal(q.part(slice(1, 3)).mean, q.mean[1:3])
-    assert np.array_equal(q.part(slice(4, 5)).log_std, q.log_std[4:])
+def test_repeated_gaussians_stand_in_a_row():
+    q = gaussian(3)
+    assert len(q.repeat(2)) == 6
+    assert np.array_equal(q.repeat(2).mean[2:4], q.mean[[1, 1]])
+    assert np.array_equal(q.repeat(2).log_std[4:], q.log_std[[2, 2]])

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.training.augmentation import Augmentation, view_generator
 from pvae_zoo.training.datasets import load_split
 
 BINARY = ImageShape(channels=1, height=3, width=4, levels=2)
@@ -35,6 +36,11 @@ def png(value):
     return file.getvalue()
 
 
+def read(loaded):
+    """All images, as evaluation sees them."""
+    return loaded.read(np.arange(len(loaded)), None)
+
+
 def write(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -52,7 +58,7 @@ def test_binarised_text_files_are_read(tmp_path, end):
         data = amat(images(5, BINARY, seed))
         write(tmp_path / f"binarized_mnist_{split}.amat{end}", gzip.compress(data) if end else data)
     for seed, split in enumerate(SPLITS):
-        loaded = load_split(tmp_path, split, BINARY)
+        loaded = read(load_split(tmp_path, split, BINARY))
         assert loaded.dtype == np.uint8
         np.testing.assert_array_equal(loaded, images(5, BINARY, seed))
 
@@ -89,18 +95,18 @@ def test_idx_files_are_read_and_valid_is_the_end_of_train(tmp_path, end):
     for name, values in (("train", train), ("t10k", test)):
         data = idx(values)
         write(tmp_path / f"{name}-images-idx3-ubyte{end}", gzip.compress(data) if end else data)
-    np.testing.assert_array_equal(load_split(tmp_path, "train", GREY), train[:10])
-    np.testing.assert_array_equal(load_split(tmp_path, "valid", GREY), train[10:])
-    np.testing.assert_array_equal(load_split(tmp_path, "test", GREY), test)
-    assert load_split(tmp_path, "test", GREY).flags.writeable
+    np.testing.assert_array_equal(read(load_split(tmp_path, "train", GREY)), train[:10])
+    np.testing.assert_array_equal(read(load_split(tmp_path, "valid", GREY)), train[10:])
+    np.testing.assert_array_equal(read(load_split(tmp_path, "test", GREY)), test)
+    assert read(load_split(tmp_path, "test", GREY)).flags.writeable
 
 
 def test_the_last_ten_thousand_of_a_whole_set_are_valid(tmp_path):
     tiny = ImageShape(channels=1, height=1, width=1, levels=256)
     train = images(10_500, tiny)
     write(tmp_path / "train-images-idx3-ubyte", idx(train))
-    np.testing.assert_array_equal(load_split(tmp_path, "train", tiny), train[:500])
-    np.testing.assert_array_equal(load_split(tmp_path, "valid", tiny), train[500:])
+    np.testing.assert_array_equal(read(load_split(tmp_path, "train", tiny)), train[:500])
+    np.testing.assert_array_equal(read(load_split(tmp_path, "valid", tiny)), train[500:])
 
 
 @pytest.mark.parametrize(
@@ -131,16 +137,16 @@ def fill_pictures(folder, values):
 def test_grey_images_for_a_binary_model_need_a_threshold(tmp_path, fill):
     grey = images(5, GREY)
     fill(tmp_path, grey)
-    with pytest.raises(PvaeZooError, match=r"the test split in .* takes 0\.\.1: set binarize = 'threshold'"):
+    with pytest.raises(PvaeZooError, match=r"test.* takes 0\.\.1: set binarize = 'threshold'"):
         load_split(tmp_path, "test", BINARY)
-    loaded = load_split(tmp_path, "test", BINARY, binarize="threshold")
+    loaded = read(load_split(tmp_path, "test", BINARY, binarize="threshold"))
     np.testing.assert_array_equal(loaded, grey >= 128)
 
 
 @pytest.mark.parametrize("fill", [fill_idx, fill_pictures])
 def test_black_and_white_images_suit_a_binary_model(tmp_path, fill):
     fill(tmp_path, 255 * images(5, BINARY))
-    np.testing.assert_array_equal(load_split(tmp_path, "test", BINARY), images(5, BINARY))
+    np.testing.assert_array_equal(read(load_split(tmp_path, "test", BINARY)), images(5, BINARY))
 
 
 def test_values_beyond_the_levels_are_refused(tmp_path):
@@ -151,8 +157,44 @@ def test_values_beyond_the_levels_are_refused(tmp_path):
 
 def test_images_of_another_shape_are_refused(tmp_path):
     fill_idx(tmp_path, images(5, GREY))
-    with pytest.raises(PvaeZooError, match=r"shape \(1, 3, 4\); the model takes \(1, 4, 3\)"):
-        load_split(tmp_path, "test", ImageShape(channels=1, height=4, width=3, levels=256))
+    with pytest.raises(PvaeZooError, match=r"image 0 of the test split in .* is 4x3, the model takes 3x2: set crop"):
+        load_split(tmp_path, "test", ImageShape(channels=1, height=2, width=3, levels=256))
+    with pytest.raises(PvaeZooError, match=r"the test split in .* has 1 channel\(s\); the model takes 3"):
+        load_split(tmp_path, "test", COLOUR)
+
+
+def test_arrays_are_augmented_too(tmp_path):
+    grey = images(5, GREY)
+    fill_idx(tmp_path, grey)
+    small = ImageShape(channels=1, height=1, width=2, levels=256)
+    loaded = load_split(tmp_path, "test", small, augmentation=Augmentation(crop="random"))
+    np.testing.assert_array_equal(read(loaded), grey[:, :, 1:2, 1:3])
+    assert not np.array_equal(loaded.read(np.arange(5), np.random.default_rng(0)), read(loaded))
+
+
+def test_a_view_depends_on_the_generator_alone(tmp_path):
+    fill_pictures(tmp_path, images(6, COLOUR))
+    loaded = load_split(tmp_path, "test", COLOUR, augmentation=Augmentation(flip=True))
+    batches = [loaded.read(np.arange(6), np.random.default_rng(seed)) for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(batches[0], batches[1])
+    assert not np.array_equal(batches[0], batches[2])
+
+
+def test_two_processes_see_what_one_would(tmp_path):
+    fill_pictures(tmp_path, images(6, COLOUR))
+    small = ImageShape(channels=3, height=2, width=2, levels=256)
+    augmentation = Augmentation(crop="random", flip=True, scale=(0.5, 1.5))
+    loaded = load_split(tmp_path, "test", small, augmentation=augmentation)
+    whole = loaded.read(np.arange(6), view_generator(1, 9))
+    halves = [loaded.read(np.arange(first, first + 3), view_generator(1, 9, first)) for first in (0, 3)]
+    np.testing.assert_array_equal(np.concatenate(halves), whole)
+    assert not np.array_equal(loaded.read(np.arange(6), view_generator(1, 10)), whole)
+
+
+def test_scaling_is_for_grey_levels(tmp_path):
+    fill_idx(tmp_path, 255 * images(5, BINARY))
+    with pytest.raises(PvaeZooError, match=r"data\.scale blurs images, and the model has only 2 levels"):
+        load_split(tmp_path, "test", BINARY, augmentation=Augmentation(crop="random", scale=(0.5, 1.0)))
 
 
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
@@ -161,8 +203,8 @@ def test_folders_of_pictures_are_read_in_order_at_any_depth(tmp_path, shape):
     for name, value in zip(["a/0.png", "a/1.png", "b/c/0.png", "d.png"], values, strict=True):
         write(tmp_path / "train" / name, png(value))
     write(tmp_path / "test" / "0.png", png(images(1, shape, 1)[0]))
-    np.testing.assert_array_equal(load_split(tmp_path, "train", shape), values)
-    np.testing.assert_array_equal(load_split(tmp_path, "test", shape), images(1, shape, 1))
+    np.testing.assert_array_equal(read(load_split(tmp_path, "train", shape)), values)
+    np.testing.assert_array_equal(read(load_split(tmp_path, "test", shape)), images(1, shape, 1))
 
 
 @pytest.mark.parametrize("give_zip", [True, False])
@@ -175,8 +217,8 @@ def test_a_zip_of_split_folders_is_read(tmp_path, give_zip):
     members = dict(zip(names, map(png, values), strict=True))
     write_zip(path, members | {"set/pretrain/0.png": png(values[0]), "train/readme.txt": b"hello"})
     root = path if give_zip else path.parent
-    np.testing.assert_array_equal(load_split(root, "train", COLOUR), values[:2])
-    np.testing.assert_array_equal(load_split(root, "test", COLOUR), values[2:])
+    np.testing.assert_array_equal(read(load_split(root, "train", COLOUR)), values[:2])
+    np.testing.assert_array_equal(read(load_split(root, "test", COLOUR)), values[2:])
     with pytest.raises(PvaeZooError, match="no valid split"):
         load_split(root, "valid", COLOUR)
 
@@ -185,17 +227,21 @@ def test_zips_named_after_the_splits_are_read(tmp_path):
     for seed, split in enumerate(SPLITS):
         write_zip(tmp_path / f"{split}.zip", {"deep/0.png": png(images(1, COLOUR, seed)[0])})
     for seed, split in enumerate(SPLITS):
-        np.testing.assert_array_equal(load_split(tmp_path, split, COLOUR), images(1, COLOUR, seed))
+        np.testing.assert_array_equal(read(load_split(tmp_path, split, COLOUR)), images(1, COLOUR, seed))
 
 
 def test_a_bad_picture_is_named(tmp_path):
     write(tmp_path / "train" / "0.png", png(images(1, COLOUR)[0]))
     write(tmp_path / "train" / "1.png", png(images(1, COLOUR)[0])[:-20])
+    loaded = load_split(tmp_path, "train", COLOUR)  # only the first is read
     with pytest.raises(PvaeZooError, match=r"train/1\.png is damaged"):
-        load_split(tmp_path, "train", COLOUR)
+        read(loaded)
     write(tmp_path / "train" / "1.png", png(np.zeros((3, 4, 4), np.uint8)))
-    with pytest.raises(PvaeZooError, match=r"train/1\.png is 4x4, the model takes 4x3"):
-        load_split(tmp_path, "train", COLOUR)
+    with pytest.raises(PvaeZooError, match=r"train/1\.png is 4x4, the model takes 4x3: set crop = \"random\""):
+        read(loaded)
+    write(tmp_path / "train" / "0.png", png(np.zeros((3, 4, 3), np.uint8)))
+    with pytest.raises(PvaeZooError, match=r"train/0\.png is 3x4, the model takes 4x3, and a smaller image"):
+        load_split(tmp_path, "train", COLOUR, augmentation=Augmentation(crop="random"))
 
 
 def test_a_damaged_zip_is_named(tmp_path):
@@ -208,5 +254,6 @@ def test_a_damaged_zip_is_named(tmp_path):
 def test_missing_data_is_said_with_what_was_expected(tmp_path):
     with pytest.raises(PvaeZooError, match=r"no data at .*nowhere: .*--data"):
         load_split(tmp_path / "nowhere", "train", BINARY)
-    with pytest.raises(PvaeZooError, match=r"no valid split in .*: expected binarized_mnist_valid\.amat"):
+    message = r"no valid split in .*: expected binarized_mnist_valid\.amat.*idx.*npz.*lmdb.*folder valid/ .*zip"
+    with pytest.raises(PvaeZooError, match=message):
         load_split(tmp_path, "valid", BINARY)

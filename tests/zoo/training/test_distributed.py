@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
+from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World, joined_world
 from pvae_zoo.training.loop import Trainer
 
@@ -20,10 +22,12 @@ import numpy as np, torch
 from pvae_zoo.training.distributed import joined_world
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.recipe import parse_recipe
+from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.training.datasets import ImageSet
 
 torch.set_num_threads(1)
 out = Path(sys.argv[1])
-images = np.load(out / "images.npy")
+images = ImageSet.of(np.load(out / "images.npy"), ImageShape(channels=1, height=4, width=4, levels=2))
 recipe = parse_recipe(json.loads((out / "recipe.json").read_text()), "json")
 
 def interrupt(report):
@@ -48,6 +52,10 @@ with joined_world() as world:
     said = {"answers": answers, "first": finished, "stopped_at": stopped_at, "step": trainer.progress.step}
     (out / f"said{world.rank}.json").write_text(json.dumps(said))
 """
+
+
+def as_set(values):
+    return ImageSet.of(values, ImageShape(channels=1, height=4, width=4, levels=2))
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +120,7 @@ def test_two_processes_compute_what_one_does_with_twice_the_batch(together, tmp_
     alone = Trainer(replace(recipe, training=replace(recipe.training, batch_size=8)), tmp_path, world=World())
     alone.bf16 = False
     start = {name: value.clone() for name, value in alone.ema.items()}
-    alone.train(images, images)
+    alone.train(as_set(images), as_set(images))
     checkpoint = load_checkpoint(together / "run" / LATEST)
     assert checkpoint.progress.images == alone.progress.images == 64
     assert checkpoint.progress.best_elbo == pytest.approx(alone.progress.best_elbo, abs=1e-5)

@@ -13,14 +13,20 @@ import pytest
 import torch
 
 from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training import loop
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
+from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.interrupt import stop_requested
 from pvae_zoo.training.loop import Trainer
-from pvae_zoo.training.schedule import batch_indices, kl_weight, learning_rate, parameter_groups, step_generator
+from pvae_zoo.training.schedule import batch_indices, kl_weights, learning_rate, parameter_groups, step_generator
 
 ALONE = World()
+
+
+def as_set(values):
+    return ImageSet.of(values, ImageShape(channels=1, height=4, width=4, levels=2))
 
 
 @pytest.fixture
@@ -74,18 +80,18 @@ def test_a_resumed_run_walks_the_same_path(
     recipe = make_recipe(make_architecture(conditioning=conditioning, encoder_dropout=0.3, dropout=0.3))
     whole = trainer_for(recipe, tmp_path / "whole")
     whole.bf16 = bf16
-    assert whole.train(images, images) is True
+    assert whole.train(as_set(images), as_set(images)) is True
 
     first = trainer_for(recipe, tmp_path / "parts", interrupt_at(5))
     first.bf16 = bf16
     with pytest.raises(KeyboardInterrupt):
-        first.train(images, images)
+        first.train(as_set(images), as_set(images))
     assert load_checkpoint(tmp_path / "parts" / LATEST).progress.step == 5
     torch.manual_seed(99)
     second = trainer_for(recipe, tmp_path / "parts")
     second.bf16 = bf16
     second.resume()
-    assert second.train(images, images) is True
+    assert second.train(as_set(images), as_set(images)) is True
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert {row["step"] for row in reports(tmp_path / "whole")} == set(range(1, 13))
 
@@ -97,11 +103,13 @@ import numpy as np, torch
 from pvae_zoo.training import loop
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.recipe import parse_recipe
+from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.training.datasets import ImageSet
 
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS = -1.0
 out = Path(sys.argv[1])
-images = np.load(out / "images.npy")
+images = ImageSet.of(np.load(out / "images.npy"), ImageShape(channels=1, height=4, width=4, levels=2))
 trainer = loop.Trainer(parse_recipe(json.loads((out / "recipe.json").read_text()), "json"), out, world=World())
 trainer.bf16 = False
 if (out / "checkpoint.safetensors").exists():
@@ -132,7 +140,7 @@ def test_a_run_that_is_killed_again_and_again_walks_the_same_path(tmp_path, imag
         assert load_checkpoint(killed / LATEST).progress.step > 0
     assert kills == 2
     subprocess.run([sys.executable, "-c", TRAIN_UNTIL_KILLED, str(killed)], check=True)
-    trainer_for(recipe, whole).train(images, images)
+    trainer_for(recipe, whole).train(as_set(images), as_set(images))
     assert_same_run(whole, killed)
 
 
@@ -140,7 +148,7 @@ def test_a_run_that_is_killed_again_and_again_walks_the_same_path(tmp_path, imag
 def test_a_signal_leaves_a_checkpoint_and_is_passed_on(tmp_path, images, recipe, number):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
-        trainer_for(recipe, tmp_path, interrupt_at(5, number)).train(images, images)
+        trainer_for(recipe, tmp_path, interrupt_at(5, number)).train(as_set(images), as_set(images))
     assert load_checkpoint(tmp_path / LATEST).progress.step == 5
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
@@ -155,7 +163,7 @@ def test_a_second_signal_acts_at_once():
 
 
 def test_a_spent_budget_stops_after_a_step_with_a_checkpoint(tmp_path, images, recipe):
-    assert trainer_for(recipe, tmp_path).train(images, images, max_minutes=0) is False
+    assert trainer_for(recipe, tmp_path).train(as_set(images), as_set(images), max_minutes=0) is False
     assert load_checkpoint(tmp_path / LATEST).progress.step == 1
 
 
@@ -163,17 +171,17 @@ def test_a_bound_that_is_not_finite_stops_the_run(tmp_path, images, recipe):
     trainer = trainer_for(recipe, tmp_path)
     torch.nn.init.constant_(trainer.model.encoder.stem.weight, math.nan)
     with pytest.raises(PvaeZooError, match="not finite for 10 steps up to step 10: resume with a lower"):
-        trainer.train(images, images)
+        trainer.train(as_set(images), as_set(images))
     assert not (tmp_path / LATEST).exists()
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, images, recipe, make_recipe, make_architecture):
-    trainer_for(recipe, tmp_path).train(images, images, max_minutes=0)
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images), max_minutes=0)
     with pytest.raises(PvaeZooError, match=r"checkpoint\.safetensors holds another model"):
         trainer_for(make_recipe(make_architecture(layers=3)), tmp_path).resume()
     with pytest.raises(PvaeZooError, match="no checkpoint"):
         trainer_for(recipe, tmp_path / "nowhere").resume()
-    trainer_for(recipe, tmp_path).train(images, images)
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))
     os.replace(tmp_path / BEST, tmp_path / LATEST)
     with pytest.raises(PvaeZooError, match="holds another model"):
         trainer_for(recipe, tmp_path).resume()
@@ -181,12 +189,12 @@ def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, images, recipe, 
 
 def test_reports_after_the_checkpoint_and_torn_lines_are_forgotten(tmp_path, images, recipe):
     with pytest.raises(KeyboardInterrupt):
-        trainer_for(recipe, tmp_path, interrupt_at(5)).train(images, images)
+        trainer_for(recipe, tmp_path, interrupt_at(5)).train(as_set(images), as_set(images))
     metrics = tmp_path / "metrics.jsonl"
     metrics.write_text(metrics.read_text() + '{"step": 9, "kind": "train"}\n{"step": 10, "kin')
     trainer = trainer_for(recipe, tmp_path)
     trainer.resume()
-    trainer.train(images, images)
+    trainer.train(as_set(images), as_set(images))
     assert [row["step"] for row in reports(tmp_path)] == [5, 10, 12]
 
 
@@ -194,7 +202,7 @@ def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path, images, recip
     (tmp_path / "metrics.jsonl").mkdir()
     monkeypatch.setattr(Trainer, "_tidy", lambda self: None)
     with pytest.raises(PvaeZooError, match=r"cannot write .*metrics\.jsonl: a folder stands where a file is needed"):
-        trainer_for(recipe, tmp_path).train(images, images)
+        trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero(recipe):
@@ -206,18 +214,18 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero(recipe):
 
 
 def test_the_weight_of_the_kl_rises_to_one(recipe):
-    config = replace(recipe.training, kl_warmup_steps=4)
-    assert [kl_weight(config, step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert kl_weight(replace(config, kl_warmup_steps=0), 0) == 1.0
+    config = replace(recipe.training, kl_warmup_steps=(4,))
+    assert [kl_weights(config, step) for step in range(6)] == [[w] for w in (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)]
+    assert kl_weights(replace(config, kl_warmup_steps=(0, 2)), 0) == [1.0, 0.5]
 
 
 def test_the_schedules_reach_the_optimiser_and_the_loss(tmp_path, images, recipe, monkeypatch):
     seen = []
     monkeypatch.setattr(loop, "learning_rate", lambda config, step: 0.0)
-    monkeypatch.setattr(loop, "kl_weight", lambda config, step: seen.append(step) or 1.0)
+    monkeypatch.setattr(loop, "kl_weights", lambda config, step: seen.append(step) or [1.0])
     trainer = trainer_for(recipe, tmp_path)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    trainer.train(images, images)
+    trainer.train(as_set(images), as_set(images))
     assert seen == list(range(12))
     assert all(value.equal(before[name]) for name, value in trainer.model.state_dict().items())
 
@@ -267,7 +275,7 @@ def test_the_average_follows_the_weights_faster_at_the_start(tmp_path, images, r
 
     trainer = trainer_for(recipe, tmp_path, report)
     expected = joined(trainer.ema)
-    trainer.train(images, images)
+    trainer.train(as_set(images), as_set(images))
     for decay, (weights, average) in zip([1 / 10, 2 / 11, 3 / 12] + [0.3] * 9, walked, strict=True):
         expected = decay * expected + (1 - decay) * weights
         torch.testing.assert_close(average, expected)
@@ -275,29 +283,29 @@ def test_the_average_follows_the_weights_faster_at_the_start(tmp_path, images, r
 
 def test_the_average_is_what_is_validated_and_kept_as_best(tmp_path, images, recipe):
     trainer = trainer_for(recipe, tmp_path)
-    trainer.train(images, images)
+    trainer.train(as_set(images), as_set(images))
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     best = load_checkpoint(tmp_path / BEST)
     rows = {row["step"]: row["elbo"] for row in reports(tmp_path)}
     assert best.progress.best_elbo == max(rows.values()) == rows[best.progress.step]
     trainer.ema = best.section("ema")
-    log_likelihood, kl = trainer.evaluate(images)
+    log_likelihood, kl = trainer.evaluate(as_set(images))
     assert log_likelihood - kl == pytest.approx(best.progress.best_elbo, abs=1e-9)
     assert all(value.equal(weights[name]) for name, value in trainer.model.state_dict().items())
     trainer.model.load_state_dict(best.section("ema"))
     trainer.ema = {name: torch.zeros_like(value) for name, value in weights.items()}
-    assert trainer.evaluate(images) == pytest.approx([-16 * math.log(2), 0], abs=1e-5)
+    assert trainer.evaluate(as_set(images)) == pytest.approx([-16 * math.log(2), 0], abs=1e-5)
 
 
 def test_validation_counts_every_image_alike(tmp_path, images, recipe, monkeypatch):
     trainer = trainer_for(recipe, tmp_path)
-    whole = trainer.evaluate(images)
+    whole = trainer.evaluate(as_set(images))
     monkeypatch.setattr(loop, "VALIDATION_BATCH", 16)
     noise = torch.randn(22, 2)
     monkeypatch.setattr(loop, "latent_noise", lambda architecture, count, generator: [noise[:count] * 0])
-    parts = trainer.evaluate(images)
+    parts = trainer.evaluate(as_set(images))
     monkeypatch.setattr(loop, "VALIDATION_BATCH", 100)
-    assert parts == pytest.approx(trainer.evaluate(images), rel=1e-6)
+    assert parts == pytest.approx(trainer.evaluate(as_set(images)), rel=1e-6)
     assert parts != whole
 
 
@@ -305,17 +313,17 @@ def test_a_tiny_model_learns_two_patterns(tmp_path, make_recipe, make_architectu
     """From about 16 ln 2 = 11 nats an image towards ln 2 = 0.7, what two equally frequent patterns take."""
     pattern = np.random.default_rng(2).integers(0, 2, (1, 1, 4, 4), dtype=np.uint8)
     images = np.concatenate([pattern, 1 - pattern] * 8)
-    training = {"steps": 200, "batch_size": 16, "validate_every": 200, "kl_warmup_steps": 50, "cooldown_steps": 50}
+    training = {"steps": 200, "batch_size": 16, "validate_every": 200, "kl_warmup_steps": (50,), "cooldown_steps": 50}
     trainer = trainer_for(make_recipe(make_architecture(), **training), tmp_path)
-    log_likelihood, kl = trainer.evaluate(images)
+    log_likelihood, kl = trainer.evaluate(as_set(images))
     assert log_likelihood - kl < -8
-    trainer.train(images, images)
+    trainer.train(as_set(images), as_set(images))
     assert -math.log(2) - 0.01 > trainer.progress.best_elbo > -1.0
 
 
 def test_a_run_may_start_from_the_average_of_another(tmp_path, images, recipe, make_recipe, make_architecture):
     source = trainer_for(recipe, tmp_path / "source")
-    source.train(images, images)
+    source.train(as_set(images), as_set(images))
     trainer = trainer_for(recipe, tmp_path / "new")
     trainer.initialise(tmp_path / "source" / LATEST)
     for name, value in source.ema.items():
@@ -335,14 +343,14 @@ def test_one_step_whose_gradient_is_not_finite_is_left_out(tmp_path, images, rec
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
-        assert trainer._step(images) is None
+        assert trainer._step(as_set(images)) is None
     assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
-    assert trainer._step(images) is not None and trainer._skipped == 0
+    assert trainer._step(as_set(images)) is not None and trainer._skipped == 0
 
 
 def test_a_run_counts_what_its_initial_weights_cost(tmp_path, images, recipe):
     first = trainer_for(recipe, tmp_path / "first")
-    first.train(images, images, max_minutes=0)
+    first.train(as_set(images), as_set(images), max_minutes=0)
     second = trainer_for(recipe, tmp_path / "second")
     second.initialise(tmp_path / "first" / LATEST)
     assert second.progress.images == first.progress.images > 0 and second.progress.seconds == first.progress.seconds

@@ -10,7 +10,14 @@ from pvae_zoo.models.architecture import ArchitectureError
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.training.recipe import load_recipe, parse_recipe, recipe_names
 
-PARAMETER_LIMITS = {"mnist": 630_000, "mnist-upsample": 890_000}
+PARAMETER_LIMITS = {
+    "mnist": 630_000,
+    "mnist-upsample": 890_000,
+    "imagenet64": 5_000_000,
+    "lsun": 5_000_000,
+    "64px_small": 70_000_000,
+    "64px_big": 220_000_000,
+}
 
 
 def shipped(name):

@@ -1,0 +1,89 @@
+"""The single-step decoder: draws (or scores) the pixels at any set of positions, R, G and B in one run."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto
+
+from pvae_zoo.bundle import StepSpec
+from pvae_zoo.export.blocks import array
+from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.export.step import StepGraph, step_spec
+from pvae_zoo.export.whole_image import binary_log_prob
+from pvae_zoo.models.pixelvae import PixelVAE
+
+
+def pixel_step_spec(model: PixelVAE) -> StepSpec:
+    """The grid of pixels."""
+    image = model.architecture.image
+    return step_spec(model.decoder.pixelcnn, image.height, image.width, image.channels, "canvas_pixels")
+
+
+def pixel_step_graph(model: PixelVAE) -> GraphBuilder:
+    """The single-step decoder of a model."""
+    return _PixelStep(model).build()
+
+
+class _PixelStep(StepGraph):
+    def __init__(self, model: PixelVAE) -> None:
+        self.image, self.embedding = model.architecture.image, model.decoder.pixelcnn.embedding
+        self.values: list[str] = []
+        self.log_probs: list[str] = []
+        doc = "One step of p(x|z1): draw (or score given) pixels at canvas positions, update the canvases"
+        super().__init__(model.decoder.pixelcnn, pixel_step_spec(model), GraphBuilder("decoder_step", doc))
+
+    def declare(self) -> None:
+        b, c = self.b, self.image.channels
+        self.uniforms = b.split(b.input("uniforms", "float32", ["M", c]), [1] * c)
+        self.given = b.split(b.input("given", "int64", ["M", c]), [1] * c)
+        self.temperature = b.input("temperature", "float32", [1])
+        if self.image.levels > 2:
+            levels = self.image.levels
+            # Inverse CDF: the number of classes whose cumulative probability is not above the uniform. The last class
+            # is left out of the count, so that rounding can never step past it.
+            self.cumulate = b.weight("cumulate", np.triu(np.ones((levels, levels), np.float32))[:, : levels - 1])
+            self.classes = b.weight("classes", np.arange(levels, dtype=np.int64)[None, :])
+
+    def draw(self, group: int, parameters: str) -> list[str]:
+        value, log_prob = (self._binary if self.image.levels == 2 else self._softmax)(group, parameters)
+        self.values.append(value)
+        self.log_probs.append(log_prob)
+        return self._embed(group, value)
+
+    def publish(self) -> None:
+        b, c = self.b, self.image.channels
+        pixels = b.concat(self.values) if c > 1 else b.op("Identity", self.values[0])
+        b.output(pixels, "pixels", "int64", ["M", c])
+        b.output(b.concat(self.log_probs), "log_prob", "float32", ["M", c])
+
+    def _binary(self, group: int, logits: str) -> tuple[str, str]:
+        """The value (drawn where none is given) and its log-probability, both ``(M, 1)``."""
+        b = self.b
+        probability = b.op("Sigmoid", b.op("Div", logits, self.temperature))
+        value = self._given_or(group, b.op("Less", self.uniforms[group], probability))
+        return value, binary_log_prob(b, logits, b.op("Cast", value, to=TensorProto.FLOAT))
+
+    def _softmax(self, group: int, logits: str) -> tuple[str, str]:
+        """The value (drawn where none is given) and its log-probability, both ``(M, 1)``."""
+        b = self.b
+        tempered = b.op("Div", logits, self.temperature)
+        cumulative = b.op("MatMul", b.op("Softmax", tempered, axis=1), self.cumulate)
+        passed = b.op("Cast", b.op("Not", b.op("Less", self.uniforms[group], cumulative)), to=TensorProto.INT64)
+        value = self._given_or(group, b.op("ReduceSum", passed, b.ints(1), keepdims=1))
+        one_hot = b.op("Cast", b.op("Equal", value, self.classes), to=TensorProto.FLOAT)
+        chosen = b.op("Mul", b.op("LogSoftmax", logits, axis=1), one_hot)
+        return value, b.op("ReduceSum", chosen, b.ints(1), keepdims=1)
+
+    def _given_or(self, group: int, drawn: str) -> str:
+        b, given = self.b, self.given[group]
+        return b.op("Where", b.op("Less", given, b.ints(0)), b.op("Cast", drawn, to=TensorProto.INT64), given)
+
+    def _embed(self, group: int, value: str) -> list[str]:
+        """What later pixels and channels see of a value: scaled, and its embedding."""
+        b, table = self.b, self.embedding.table
+        scaled = b.scaled(value, self.image.levels)
+        if table is None:
+            return [scaled]
+        index = b.op("Squeeze", value, b.ints(1))
+        embedding = b.op("Gather", b.weight(f"embedding{group}", array(table[group])), index, axis=0)
+        return [scaled, embedding]

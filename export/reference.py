@@ -1,0 +1,76 @@
+"""Sampling with PyTorch and whole passes of the network: references that know nothing of canvases."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pvae_zoo.models.gaussian import DiagonalGaussian
+from pvae_zoo.models.pixelvae import PixelVAE
+
+
+@torch.no_grad()
+def naive_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32]) -> torch.Tensor:
+    """Draw images with a full forward pass for every pixel and channel: slow, and plainly right.
+
+    Args:
+        model: in evaluation mode.
+        z1: ``(N, *latent_shape)``.
+        noise: uniforms ``(N, C, H, W)``.
+
+    Returns:
+        uint8 ``(N, C, H, W)``.
+    """
+    image = model.architecture.image
+    x = torch.zeros(len(z1), *image.chw, dtype=torch.uint8)
+    u = torch.from_numpy(noise)
+    context = model.decoder.context(z1)
+    for y in range(image.height):
+        for column in range(image.width):
+            for c in range(image.channels):
+                logits = model.decoder.pixelcnn(x, context)
+                here = (slice(None), slice(None), slice(y, y + 1), slice(column, column + 1))
+                x[:, c, y, column] = _inverse_cdf(model, logits[here], u[here])[:, c, 0, 0]
+    return x
+
+
+@torch.no_grad()
+def fixed_point_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32]) -> torch.Tensor:
+    """The same images as `naive_sample`, for models that it is too slow for: every value is drawn anew, all at once,
+    until none changes.
+
+    A value that was drawn from right values before it is right for good, so each pass makes at least one more right;
+    the image that no pass changes is the sample (Wiggers & Hoogeboom, 2020, arXiv 2002.09928, section 3).
+
+    Args and returns as `naive_sample`.
+    """
+    u = torch.from_numpy(noise)
+    context = model.decoder.context(z1)
+    x = torch.zeros(len(z1), *model.architecture.image.chw, dtype=torch.uint8)
+    while True:
+        drawn = _inverse_cdf(model, model.decoder.pixelcnn(x, context), u)
+        if drawn.equal(x):
+            return x
+        x = drawn
+
+
+@torch.no_grad()
+def sample_z1(model: PixelVAE, noise: torch.Tensor, z2: torch.Tensor | None = None) -> torch.Tensor:
+    """z1 from standard normal ``noise`` ``(N, *latent_shape)``; with two levels one location after the other."""
+    if z2 is None:
+        return noise
+    z1 = torch.zeros_like(noise)
+    for _ in range(noise[0, 0].numel()):  # each pass makes at least one more location right
+        p: DiagonalGaussian = model.priors[0](z1, z2)
+        z1 = p.rsample(noise)
+    return z1
+
+
+def _inverse_cdf(model: PixelVAE, logits: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+    """Values ``(N, C, H, W)`` from logits ``(N, C * width, H, W)`` and uniforms ``(N, C, H, W)``."""
+    image = model.architecture.image
+    if image.levels == 2:
+        return (u < logits.sigmoid()).to(torch.uint8)
+    cumulative = logits.unflatten(1, (image.channels, -1)).softmax(2).cumsum(2)[:, :, :-1]
+    return (u[:, :, None] >= cumulative).sum(2).to(torch.uint8)

@@ -1,0 +1,86 @@
+"""Images from given noise: latents from that of their levels, pixels from their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.runtime import noise
+from pvae_zoo.runtime.grid import Progress
+from pvae_zoo.runtime.networks import Images, Latent, Networks
+from pvae_zoo.runtime.wavefront import Order
+
+COLDEST = 1e-6
+"""The lowest temperature: logits divided by much less are infinite in float32, and their softmax is not a number."""
+
+
+@dataclass(frozen=True)
+class PixelNoise:
+    """The uniforms that pixels are drawn with.
+
+    Attributes:
+        seed: 0 to 2^63 - 1.
+        indices: of the images whose noise it is; one may stand there several times.
+        temperature: divides the logits; 1 is the model itself.
+
+    Raises:
+        PvaeZooError: if the temperature is not positive, finite and at least `COLDEST`.
+    """
+
+    seed: int
+    indices: Sequence[int]
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if not COLDEST <= self.temperature < math.inf:
+            raise PvaeZooError(
+                f"temperature {self.temperature:g} must be above 0, from {COLDEST:g} on (1 is the model itself)"
+            )
+
+
+def draw_steps(networks: Networks, count: int, order: Order = "wavefront") -> int:
+    """Runs of step graphs that draw ``count`` images, latents included."""
+    return networks.prior_steps(count) + networks.pixel_sampler.steps(count, order)
+
+
+def draw_from_noise(
+    networks: Networks,
+    eps: list[Latent],
+    pixels: PixelNoise,
+    *,
+    order: Order = "wavefront",
+    progress: Progress | None = None,
+) -> Images:
+    """Images ``(N, C, H, W)`` from standard normal noise of each level, bottom first, and the pixels' noise."""
+    before = networks.prior_steps(len(pixels.indices))
+    total = draw_steps(networks, len(pixels.indices), order)
+    z1 = networks.draw_z1(eps, part_of(progress, 0, total))
+    return draw_from_z1(networks, z1, pixels, order=order, progress=part_of(progress, before, total))
+
+
+def draw_from_z1(
+    networks: Networks,
+    z1: Latent,
+    pixels: PixelNoise,
+    *,
+    given: NDArray[np.int64] | None = None,
+    order: Order = "wavefront",
+    progress: Progress | None = None,
+) -> Images:
+    """Images ``(N, C, H, W)`` of p(x|z1); ``given`` holds values to keep and -1 where to draw."""
+    image = networks.config.image
+    shape = (len(pixels.indices), *image.chw)
+    seed = noise.check_seed(pixels.seed)
+    u = noise.uniforms(seed, pixels.indices, noise.PIXELS, image.dimensions).reshape(shape)
+    keep = np.full(shape, -1, np.int64) if given is None else given
+    return networks.draw_pixels(z1, u, keep, pixels.temperature, order=order, progress=progress).images
+
+
+def part_of(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of one part as that of the whole: ``before`` steps are done already."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
