@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @model_argument
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Compare with these weights too.")
 @click.option(
-    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Compare on 1,000 images of its test split."
+    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Compare on 1,000 images of its validation split."
 )
 @device_option
 @json_option

@@ -10,13 +10,15 @@ from pvae_zoo.export.blocks import array
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.step import StepGraph, step_spec
 from pvae_zoo.export.whole_image import binary_log_prob
+from pvae_zoo.models.decoder import GateContext
 from pvae_zoo.models.pixelvae import PixelVAE
 
 
 def pixel_step_spec(model: PixelVAE) -> StepSpec:
     """The grid of pixels."""
-    image = model.architecture.image
-    return step_spec(model.decoder.pixelcnn, image.height, image.width, image.channels, "canvas_pixels")
+    image, stack = model.architecture.image, model.decoder.pixelcnn
+    rows = 1 if isinstance(model.decoder.context, GateContext) else image.height * image.width
+    return step_spec(stack, image.height, image.width, image.channels, "canvas_pixels", rows)
 
 
 def pixel_step_graph(model: PixelVAE) -> GraphBuilder:

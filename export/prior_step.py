@@ -13,7 +13,7 @@ from pvae_zoo.models.pixelvae import PixelVAE
 def prior_step_spec(model: PixelVAE) -> StepSpec:
     """The grid of z1's locations."""
     channels, height, width = model.architecture.latent_shapes[0]
-    return step_spec(map_prior(model).stack, height, width, channels, "canvas_z1")
+    return step_spec(map_prior(model).stack, height, width, channels, "canvas_z1", height * width)
 
 
 def prior_step_graph(model: PixelVAE) -> GraphBuilder:

@@ -73,4 +73,5 @@ def _inverse_cdf(model: PixelVAE, logits: torch.Tensor, u: torch.Tensor) -> torc
     if image.levels == 2:
         return (u < logits.sigmoid()).to(torch.uint8)
     cumulative = logits.unflatten(1, (image.channels, -1)).softmax(2).cumsum(2)[:, :, :-1]
-    return (u[:, :, None] >= cumulative).sum(2).to(torch.uint8)
+    values: torch.Tensor = (u[:, :, None] >= cumulative).sum(2).to(torch.uint8)
+    return values

@@ -25,12 +25,13 @@ from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.masked_stack import MaskedStack
 
 
-def step_spec(stack: MaskedStack, height: int, width: int, channels: int, canvas: str) -> StepSpec:
+def step_spec(stack: MaskedStack, height: int, width: int, channels: int, canvas: str, context_rows: int) -> StepSpec:
     """How the step graph of a network over a grid is driven.
 
     Args:
         channels: values that are drawn at a position.
         canvas: name of the canvas that holds what is seen of a position.
+        context_rows: 1, or one for each position.
     """
     config = stack.config
     top, reach = max(config.input_rows, config.rows), config.reach
@@ -40,7 +41,7 @@ def step_spec(stack: MaskedStack, height: int, width: int, channels: int, canvas
         height=height,
         width=width,
         channels=channels,
-        context=ContextSpec(rows=1 if stack.condition_gates else height * width, channels=stack.context_channels),
+        context=ContextSpec(rows=context_rows, channels=stack.context_channels),
         # Margins just wide enough for the windows. The last row's right margin is nobody's: no position has a row above
         # it that is the last.
         geometry=Geometry(

@@ -57,7 +57,7 @@ def decoder_graph(model: PixelVAE) -> GraphBuilder:
         "decoder", "log p(x|z1) of every value of an image in nats, teacher-forced: one pass for all pixels"
     )
     image = b.input("image", "uint8", ["N", *a.image.chw])
-    size = (1, 1) if pixelcnn.condition_gates else (a.image.height, a.image.width)
+    size = (1, 1) if isinstance(model.decoder.context, GateContext) else (a.image.height, a.image.width)
     context = b.input("context", "float32", ["N", size[0] * size[1], pixelcnn.context_channels])
     by_channel = from_rows(b, context, pixelcnn.context_channels, size)
     logits = masked_stack(b, _embedded(b, image, model), by_channel, pixelcnn)

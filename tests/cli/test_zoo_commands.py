@@ -8,14 +8,16 @@ import pvae_zoo
 from pvae_zoo import registry
 from pvae_zoo.bundle import CONFIG, Bundle
 from pvae_zoo.evaluation import evaluate, save_evaluation
+from pvae_zoo.training.datasets import ImageSet
 
 
 @pytest.fixture
 def measured(zoo, digits):
     """The zoo's model with two results, of its digits."""
     model = pvae_zoo.load("mnist")
+    images = ImageSet.of(digits, model.image)
     for samples in (1, 4):
-        result = evaluate(model, digits, split="test", samples=samples, limit=None, seed=0, command="pvae-zoo evaluate")
+        result = evaluate(model, images, split="test", samples=samples, limit=None, seed=0, command="pvae-zoo evaluate")
         save_evaluation(model.bundle, result)
     return result
 
@@ -207,7 +209,7 @@ def test_parity_without_torch_says_what_to_install(spawn, eight):
 
 def test_data_without_a_checkpoint_means_the_bundles_own_weights(run, model, tmp_path):
     result = run("verify", model, "--data", str(tmp_path))
-    assert result.exit_code == 1 and f"no test split in {tmp_path}" in result.stderr
+    assert result.exit_code == 1 and f"no valid split in {tmp_path}" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["info", "pull", "verify"])

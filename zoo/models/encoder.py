@@ -16,10 +16,6 @@ from pvae_zoo.models.architecture import Architecture, EncoderConfig, LatentLeve
 from pvae_zoo.models.gaussian import DiagonalGaussian, limited_log_std
 
 
-NARROW = -3.0
-"""Where the output that becomes the log standard deviation starts: a standard deviation of 0.09."""
-
-
 class ResidualBlock(nn.Module):
     """``x + conv3x3(elu(conv3x3(elu(x))))``, ``(B, channels, H, W)``; the branch starts small."""
 
@@ -67,10 +63,7 @@ class PosteriorHead(nn.Module):
             self.output = nn.Linear(width * size[0] * size[1], 2 * level.channels)
         else:
             self.output = nn.Conv2d(width, 2 * level.channels, 1)
-        # Starts at the prior's mean and a tenth of its width: a decoder that first meets z as pure noise learns to shut
-        # it out, and with upsampling never looked at it again.
-        bias = torch.tensor([0.0, NARROW]).repeat_interleave(level.channels)
-        self.output.bias = nn.Parameter(bias)
+        self.output.bias = nn.Parameter(torch.zeros(2 * level.channels))  # starts at the prior's mean and width
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         features = F.elu(features)
@@ -93,11 +86,6 @@ class Encoder(nn.Module):
         self.heads = nn.ModuleList(
             PosteriorHead(level, channels[level.stage], sizes[level.stage]) for level in self.latents
         )
-        # PyTorch's default shrinks the signal at every layer: the means would hardly depend on the image, and a decoder
-        # that never found anything in z would not ask for it. So z starts as a random projection, about as wide as the
-        # prior.
-        for layer in (self.stem, *(stage.down for stage in self.stages), *(head.output for head in self.heads)):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def forward(self, scaled: Tensor) -> list[DiagonalGaussian]:
         """Posteriors of an image scaled to -1..1, ``(B, C, H, W)``."""

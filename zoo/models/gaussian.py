@@ -19,7 +19,7 @@ def limited_log_std(s: Tensor) -> Tensor:
     """A network's output as log standard deviation: ``std = 2 sigmoid(s)``, between 0 and 2, and 1 at ``s = 0``.
 
     PixelVAE's 64x64 models keep theirs below 1 (0.5 softsign(s) + 0.5). With ``std = exp(s)`` and a KL weight still
-    near zero, one large step let the noise drown z, and the KL then fell to nothing for good.
+    near zero, single steps let it grow to e^30.
     """
     return math.log(STD_LIMIT) - F.softplus(-s)
 

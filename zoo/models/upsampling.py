@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,12 +45,11 @@ class Upsampling(nn.Module):
         self.refine = nn.ModuleList(nn.Sequential(*(ResidualBlock(w) for _ in range(blocks))) for w in widths)
         self.up = nn.ModuleList(nn.Conv2d(before, after, 3, padding=1) for before, after in itertools.pairwise(widths))
         self.output = nn.Conv2d(widths[-1], context_channels, 1)
-        # PyTorch's default shrinks the signal by about half a layer: the features would hardly depend on z.
+
+        # PyTorch's default shrinks the signal by about half a layer, so z would start as a whisper at the pixels.
+        # Whether that matters to the trained model was not measured.
         for layer in (self.grow, *self.up, self.output):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        # But what they say is noise at first, and a decoder that hears it loudly begins by learning not to listen.
-        with torch.no_grad():
-            self.output.weight.mul_(0.1)
 
     def forward(self, z: Tensor) -> Tensor:
         features = self.grow(z)
@@ -59,7 +57,8 @@ class Upsampling(nn.Module):
             features = features.unflatten(1, (-1, *self.sizes[0]))
         features = self.refine[0](features)
         for (height, width), up, refine in zip(self.sizes[1:], self.up, self.refine[1:], strict=True):
-            doubled = F.interpolate(features, scale_factor=2, mode="nearest")[:, :, :height, :width]
+            # Not F.interpolate: torch.compile loses the gradient of what comes before it (bf16, cropped).
+            doubled = features.repeat_interleave(2, dim=2)[:, :, :height].repeat_interleave(2, dim=3)[:, :, :, :width]
             features = refine(up(doubled))
         context: Tensor = self.output(F.elu(features))
         return context

@@ -29,6 +29,8 @@ class TrainingConfig:
         cooldown_steps: length of the cool-down at the end.
         kl_warmup_steps: for each level, bottom first: steps over which the weight of its KL grows from 0 to 1
             (PixelVAE, section 4.1).
+        free_nats: for each level: nats an image that its KL may have without being charged, so that a decoder has time
+            to find a use for z (Kingma et al., 2016, arXiv 1606.04934, appendix C.8); 0 where it is left out.
         weight_decay: decoupled, on weights but not on biases.
         clip_norm: gradients of -ELBO (nats an image) are scaled down to this global norm.
         ema_decay: of the exponential moving average of the weights; the average is what is validated and exported.
@@ -46,6 +48,7 @@ class TrainingConfig:
     clip_norm: float
     ema_decay: float
     validate_every: int
+    free_nats: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps", "learning_rate", "clip_norm", "validate_every"):
@@ -82,6 +85,11 @@ class Recipe:
             raise ArchitectureError(
                 f"training.kl_warmup_steps={list(self.training.kl_warmup_steps)} must have one entry for each of the "
                 f"{len(self.model.latents)} levels of latents"
+            )
+        if len(self.training.free_nats) not in (0, len(self.model.latents)):
+            raise ArchitectureError(
+                f"training.free_nats={list(self.training.free_nats)} must have one entry for each of the "
+                f"{len(self.model.latents)} levels of latents, or none"
             )
 
     def as_dict(self) -> dict[str, Any]:

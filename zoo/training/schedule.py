@@ -6,6 +6,9 @@ as one that was not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,12 +28,15 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def kl_weights(config: TrainingConfig, step: int) -> list[float]:
-    """Weight of each level's KL, bottom first: nothing for a quarter of its warm-up, then linear to 1.
+    """Weight of each level's KL, bottom first: linear from 0 to 1 (PixelVAE, section 4.1)."""
+    return [min(1.0, (step + 1) / max(1, length)) for length in config.kl_warmup_steps]
 
-    PixelVAE (section 4.1) starts its line at 0. But Adam rescales even a tiny gradient to full steps, and as long as the
-    decoder has no use for z the KL's is the only one that points anywhere: with upsampling z was gone in 100 steps.
-    """
-    return [min(1.0, max(0.0, (step + 1 - length / 4) / max(1.0, 0.75 * length))) for length in config.kl_warmup_steps]
+
+def charged_kl(config: TrainingConfig, step: int, kl: Sequence[Tensor]) -> Tensor:
+    """What the KL of all levels costs each image in this step, ``(B,)``: nothing up to ``free_nats``."""
+    free = config.free_nats or (0.0,) * len(kl)
+    terms = zip(kl_weights(config, step), kl, free, strict=True)
+    return torch.stack([weight * level.clamp(min=nats) for weight, level, nats in terms]).sum(0)
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:
@@ -60,7 +66,7 @@ def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -
     return share
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases and embeddings do not."""
     weights = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]

@@ -64,6 +64,9 @@ def test_a_recipe_may_be_a_file(tmp_path):
         (("model", "encoder"), "widths", ["32"], "widths"),
         (("model", "decoder", "pixelcnn"), "reach", 0, "reach"),
         ((), "binarize", "maybe", "binarize"),
+        (("training",), "kl_warmup_steps", [1, 2], r"training\.kl_warmup_steps=\[1, 2\] must have one entry"),
+        (("training",), "free_nats", [1.0, 2.0], r"training\.free_nats=\[1\.0, 2\.0\] must have one entry"),
+        ((), "data", {"crop": "middle"}, "crop"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_recipe(table, key, value, message):
@@ -87,7 +90,7 @@ def test_a_missing_key_is_named(table):
 
 def test_a_whole_number_may_stand_for_a_real_one():
     data = shipped("mnist")
-    data["training"]["clip_norm"] = 40
+    data["training"]["clip_norm"] = 30
     assert parse_recipe(data, "my.toml") == load_recipe("mnist")
 
 
