@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from pvae_zoo.cli.drawn import drawing_options, report_drawn, save_drawn
+from pvae_zoo.cli.drawn import Drawing, drawing_options
 from pvae_zoo.cli.options import paths_argument
+from pvae_zoo.cli.output import exit_for_failures
 
 
 @click.command("complete")
@@ -16,22 +17,7 @@ from pvae_zoo.cli.options import paths_argument
 @click.option("--mask", type=click.Path(path_type=Path), metavar="FILE", help="Keep what is white in this PNG.")
 @click.option("--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, help="Completions of each image.")
 @drawing_options("completions.png")
-def complete_command(
-    paths: tuple[str, ...],
-    rows: int | None,
-    mask: Path | None,
-    n: int,
-    model: str,
-    out: str,
-    seed: int,
-    temperature: float,
-    resize: bool,
-    binarize: int | None,
-    convert: bool,
-    device: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def complete_command(paths: tuple[str, ...], rows: int | None, mask: Path | None, n: int, drawing: Drawing) -> None:
     """Keep a part of the images in PATHS (files, folders, globs, zips) and draw the rest.
 
     A .png target shows each image with its unknown part grey and its completions beside it; other targets get the
@@ -44,23 +30,23 @@ def complete_command(
     """
     import numpy as np
 
-    import pvae_zoo
-    from pvae_zoo.cli.inputs import Fit, read_inputs
     from pvae_zoo.cli.progress import progress_bar
     from pvae_zoo.runtime.layouts import completions, read_mask, top_rows
-    from pvae_zoo.runtime.pictures import check_target
 
     if (rows is None) == (mask is None):
         raise click.UsageError("say what to keep: --rows N or --mask FILE (one of them)")
-    check_target(out)
-    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
+    runtime = drawing.load()
     image = runtime.image
     keep = top_rows(image, rows) if rows is not None else read_mask(mask or Path(), image)
-    inputs = read_inputs(paths, image, Fit(resize, binarize, convert))
+    inputs = drawing.read(paths, runtime)
     repeated = np.repeat(inputs.images, n, axis=0)
     with progress_bar("steps") as progress:
-        drawn = runtime.complete(repeated, keep, seed=seed, temperature=temperature, progress=progress)
+        drawn = runtime.complete(
+            repeated, keep, seed=drawing.seed, temperature=drawing.temperature, progress=progress
+        )  # fmt: skip
     grid = completions(inputs.images, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
     names = [f"{stem}-{index}" for stem in inputs.stems() for index in range(n)]
-    files = save_drawn(out, runtime, drawn, names, grid, n + 1, seed, temperature)
-    report_drawn(runtime, out, files, inputs, len(drawn), "completion", seed, as_json)
+    files = drawing.save(runtime, drawn, names, n + 1, grid)
+    line = f"{len(drawn)} completion{'s' * (len(drawn) > 1)}"
+    drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)
+    exit_for_failures(inputs.failed, inputs.count)

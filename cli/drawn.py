@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +22,7 @@ from pvae_zoo.cli.options import (
     temperature_option,
     threads_option,
 )
-from pvae_zoo.cli.output import echo_json, exit_for_failures
+from pvae_zoo.cli.output import echo_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from pvae_zoo.cli.inputs import Inputs
     from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.sessions import Device
 
 
 def out_option(default: str) -> Callable[[Command], Command]:
@@ -37,61 +40,95 @@ def out_option(default: str) -> Callable[[Command], Command]:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What every command that draws was asked for: the options of `drawing_options` by name."""
+
+    model: str
+    out: str
+    seed: int
+    temperature: float
+    device: Device
+    threads: int | None
+    as_json: bool
+    resize: bool = False
+    binarize: int | None = None
+    convert: bool = False
+
+    def load(self) -> PixelVAE:
+        """The model, once it is known that the target can be written."""
+        import pvae_zoo
+        from pvae_zoo.runtime.pictures import check_target
+
+        check_target(self.out)
+        return pvae_zoo.load(self.model, device=self.device, threads=self.threads)
+
+    def read(self, paths: Sequence[str], runtime: PixelVAE) -> Inputs:
+        """The images to draw from, made to fit as the options allow."""
+        from pvae_zoo.cli.inputs import Fit, read_inputs
+
+        return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert))
+
+    def save(
+        self,
+        runtime: PixelVAE,
+        drawn: NDArray[np.uint8],
+        names: Sequence[str],
+        columns: int,
+        grid: NDArray[np.uint8] | None = None,
+    ) -> list[Path]:
+        """Write a grid as a PNG, or the drawn images as any other target.
+
+        Args:
+            runtime: what drew them.
+            drawn: ``(N, C, H, W)`` in the model's levels.
+            names: of the images, for a folder.
+            columns: of the grid.
+            grid: what a PNG shows, ``(M, C, H, W)`` with 256 levels; the drawn images by themselves unless given.
+        """
+        from pvae_zoo import __version__
+        from pvae_zoo.runtime.layouts import LEVELS, spread
+        from pvae_zoo.runtime.pictures import save_grid, save_images
+
+        metadata = {
+            "model": runtime.name,
+            "model_sha256": runtime.bundle.digest,
+            "seed": str(self.seed),
+            "temperature": f"{self.temperature:g}",
+            "provider": runtime.provider,
+            "version": __version__,
+            "command": shlex.join(["pvae-zoo", *click.get_current_context().meta[ARGUMENTS]]),
+        }
+        if self.out.lower().endswith(".png") and not Path(self.out).is_dir():
+            grid = spread(drawn, runtime.image.levels) if grid is None else grid
+            save_grid(grid, Path(self.out), levels=LEVELS, metadata=metadata, columns=columns)
+            return [Path(self.out)]
+        return save_images(drawn, self.out, levels=runtime.image.levels, metadata=metadata, names=names)
+
+    def report(self, runtime: PixelVAE, files: Sequence[Path], line: str, **facts: Any) -> None:
+        """Say what was drawn: as JSON with these facts, or in one line after the target's name."""
+        if self.as_json:
+            head = {"model": runtime.name, "provider": runtime.provider, "seed": self.seed}
+            echo_json(head | facts | {"files": [str(file) for file in files]})
+        else:
+            click.echo(f"{self.out}: {line} by {runtime.name} on {runtime.provider}")
+
+
 def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[[Command], Command]:
-    """All options of a command that draws, in the order of its help."""
+    """All options of a command that draws, in the order of its help, handed to it as one ``drawing``."""
 
     def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def gathered(**options: Any) -> Any:
+            asked = {field.name: options.pop(field.name) for field in fields(Drawing) if field.name in options}
+            return command(drawing=Drawing(**asked), **options)
+
+        decorated: Any = gathered
         fitting = (image_options,) if reads_images else ()
-        options = (seed_option, temperature_option, *fitting, device_option, threads_option, json_option)
-        for option in reversed((model_option, out_option(default_out), *options)):
-            command = option(command)
-        return command
+        choices = (seed_option, temperature_option, *fitting, device_option, threads_option, json_option)
+        for option in reversed((model_option, out_option(default_out), *choices)):
+            decorated = option(decorated)
+        result: Command = decorated
+        return result
 
     return decorate
-
-
-def save_drawn(
-    out: str,
-    runtime: PixelVAE,
-    drawn: NDArray[np.uint8],
-    names: Sequence[str],
-    grid: NDArray[np.uint8],
-    columns: int,
-    seed: int,
-    temperature: float,
-) -> list[Path]:
-    """The grid as a PNG, or the drawn images as any other target."""
-    from pvae_zoo import __version__
-    from pvae_zoo.runtime.layouts import LEVELS
-    from pvae_zoo.runtime.pictures import save_grid, save_images
-
-    metadata = {
-        "model": runtime.name,
-        "model_sha256": runtime.bundle.digest,
-        "seed": str(seed),
-        "temperature": f"{temperature:g}",
-        "provider": runtime.provider,
-        "version": __version__,
-        "command": shlex.join(["pvae-zoo", *click.get_current_context().meta[ARGUMENTS]]),
-    }
-    if out.lower().endswith(".png") and not Path(out).is_dir():
-        save_grid(grid, Path(out), levels=LEVELS, metadata=metadata, columns=columns)
-        return [Path(out)]
-    return save_images(drawn, out, levels=runtime.image.levels, metadata=metadata, names=names)
-
-
-def report_drawn(
-    runtime: PixelVAE, out: str, files: list[Path], inputs: Inputs, count: int, what: str, seed: int, as_json: bool
-) -> None:
-    if as_json:
-        echo_json({
-            "model": runtime.name,
-            "provider": runtime.provider,
-            "seed": seed,
-            "images": inputs.names,
-            "failed": inputs.failed,
-            "files": [str(file) for file in files],
-        })  # fmt: skip
-    else:
-        click.echo(f"{out}: {count} {what}{'s' * (count > 1)} by {runtime.name} on {runtime.provider}")
-    exit_for_failures(inputs.failed, inputs.count)

@@ -123,8 +123,9 @@ def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: in
     for row in rows:
         blank = "error".rjust(widths[0]).ljust(sum(widths) + 2 * len(widths) - 2)
         note = f" ({row.note})" if row.note else ""
-        failed = row.figures is None
-        click.echo(f"{blank}  {row.path}: {row.reason}" if failed else f"{line(row.figures)}  {row.path}{note}")  # type: ignore[arg-type]
+        click.echo(
+            f"{blank}  {row.path}: {row.reason}" if row.figures is None else f"{line(row.figures)}  {row.path}{note}"
+        )
     if summary.mean is not None:
         many = f"{summary.count} image{'s' * (summary.count > 1)}"
         click.echo(f"{line(summary.mean)}  mean of {many}, standard error {summary.standard_error_nats:.2f} nats")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pvae_zoo.cli.drawn import drawing_options, save_drawn
-from pvae_zoo.cli.output import echo_json
+from pvae_zoo.cli.drawn import Drawing, drawing_options
 
 
 @click.command("vary")
@@ -20,17 +19,7 @@ from pvae_zoo.cli.output import echo_json
     "--n", "-n", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images in a row."
 )
 @drawing_options("vary.png", reads_images=False)
-def vary_command(
-    level: str,
-    n: int,
-    model: str,
-    out: str,
-    seed: int,
-    temperature: float,
-    device: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
+def vary_command(level: str, n: int, drawing: Drawing) -> None:
     """Draw rows of images that share all noise but that of one level (PixelVAE, figure 5).
 
     From top to bottom the rows change z2, z1 and the pixels alone; a model with one level has no row for z1 of its own.
@@ -39,33 +28,20 @@ def vary_command(
     \b
     Example:
         pvae-zoo vary --n 10
-        pvae-zoo vary --model lsun --level top --seed 3 --out rooms.png
+        pvae-zoo vary --level top --seed 3 --out digits.png
     """
     import numpy as np
 
-    import pvae_zoo
     from pvae_zoo.cli.progress import progress_bar
-    from pvae_zoo.runtime.layouts import spread
-    from pvae_zoo.runtime.pictures import check_target
 
-    check_target(out)
-    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
-    levels = runtime.levels if level == "all" else [level]
+    runtime = drawing.load()
+    levels = runtime.levels if level == "all" else (level,)
     rows = []
     with progress_bar("steps") as progress:
         for row in levels:
-            rows.append(runtime.vary(row, n, seed=seed, temperature=temperature, progress=progress))  # type: ignore[arg-type]
-    drawn = np.concatenate(rows)
+            rows.append(
+                runtime.vary(row, n, seed=drawing.seed, temperature=drawing.temperature, progress=progress)  # type: ignore[arg-type]
+            )
     names = [f"{row}-{index:02}" for row in levels for index in range(n)]
-    files = save_drawn(out, runtime, drawn, names, spread(drawn, runtime.image.levels), n, seed, temperature)
-    if as_json:
-        echo_json({
-            "model": runtime.name,
-            "provider": runtime.provider,
-            "seed": seed,
-            "rows": list(levels),
-            "n": n,
-            "files": [str(file) for file in files],
-        })  # fmt: skip
-    else:
-        click.echo(f"{out}: rows that vary {', '.join(levels)}, by {runtime.name} on {runtime.provider}")
+    files = drawing.save(runtime, np.concatenate(rows), names, n)
+    drawing.report(runtime, files, f"rows that vary {', '.join(levels)},", rows=list(levels), n=n)

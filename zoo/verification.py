@@ -24,13 +24,24 @@ PIXEL_SHARE = 1e-3
 
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
 
-# Inputs and outputs of the whole-image graphs: names in the graph and, where they differ, in the golden vectors.
-_DECODER = {"decoder_context": (("z1",), ("context",)), "decoder": (("image", "context"), ("log_prob",))}
-_ONE_LEVEL = {"encoder": (("image",), ("z1_mean", "z1_log_std")), "prior": (("z1_noise",), ("z1",)), **_DECODER}
+_Names = dict[str, str]
+
+
+def _own(*names: str) -> _Names:
+    return {name: name for name in names}
+
+
+# Inputs and outputs of the whole-image graphs, each with its name among the golden vectors.
+_DECODER = {"decoder_context": (_own("z1"), _own("context")), "decoder": (_own("image", "context"), _own("log_prob"))}
+_ONE_LEVEL = {
+    "encoder": (_own("image"), _own("z1_mean", "z1_log_std")),
+    "prior": (_own("z1_noise"), _own("z1")),
+    **_DECODER,
+}
 _TWO_LEVELS = {
-    "encoder": (("image",), ("z1_mean", "z1_log_std", "z2_mean", "z2_log_std")),
-    "prior_context": (("z2",), ("context=prior_context",)),
-    "prior": (("z1", "context=prior_context"), ("prior_mean", "prior_log_std")),
+    "encoder": (_own("image"), _own("z1_mean", "z1_log_std", "z2_mean", "z2_log_std")),
+    "prior_context": (_own("z2"), {"context": "prior_context"}),
+    "prior": (_own("z1") | {"context": "prior_context"}, _own("prior_mean", "prior_log_std")),
     **_DECODER,
 }
 
@@ -162,24 +173,21 @@ def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         problems.append(f"{name} cannot be read: {error}")
         return {}
-    tensors = [name for pair in _whole_image(bundle).values() for names in pair for name in names]
-    wanted = dict.fromkeys([name.split("=")[-1] for name in tensors] + ["uniforms", "z1_noise"])
+    keys = [key for pair in _whole_image(bundle).values() for names in pair for key in names.values()]
+    wanted = dict.fromkeys([*keys, "uniforms", "z1_noise"])
     missing = [key for key in wanted if key not in golden]
     if missing:
         problems.append(f"{name} lacks {', '.join(missing)}")
     return golden
 
 
-def _whole_image(bundle: Bundle) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+def _whole_image(bundle: Bundle) -> dict[str, tuple[_Names, _Names]]:
     return _ONE_LEVEL if len(bundle.config.latents) == 1 else _TWO_LEVELS
 
 
-def _difference(
-    session: Any, inputs: tuple[str, ...], outputs: tuple[str, ...], golden: dict[str, NDArray[Any]]
-) -> float:
-    feed = {name.split("=")[0]: golden[name.split("=")[-1]] for name in inputs}
-    actual = session.run([name.split("=")[0] for name in outputs], feed)
-    return max(_largest(value, golden[name.split("=")[-1]]) for name, value in zip(outputs, actual, strict=True))
+def _difference(session: Any, inputs: _Names, outputs: _Names, golden: dict[str, NDArray[Any]]) -> float:
+    actual = session.run(list(outputs), {name: golden[key] for name, key in inputs.items()})
+    return max(_largest(value, golden[key]) for key, value in zip(outputs.values(), actual, strict=True))
 
 
 def _draw_z1(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> float:

@@ -151,9 +151,9 @@ class GridSampler:
                 **{name: _at(value, ys, xs) for name, value in what.values.items()},
             )
             for name, rows in zip(self.drawn, outputs, strict=True):
-                shape = (count, spec.channels, spec.height, spec.width)
-                grid = grids.setdefault(name, np.zeros(shape, rows.dtype))
-                grid[:, :, ys, xs] = rows.reshape(count, len(ys), spec.channels).transpose(0, 2, 1)
+                if name not in grids:
+                    grids[name] = np.zeros((count, spec.channels, spec.height, spec.width), rows.dtype)
+                grids[name][:, :, ys, xs] = rows.reshape(count, len(ys), spec.channels).transpose(0, 2, 1)
             counter.advance()
         return grids
 
