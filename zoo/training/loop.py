@@ -302,6 +302,6 @@ def _hardware(device: torch.device) -> str:
 
 
 def _has_bf16_units() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware; emulated, it is slower than float32."""
-    check = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return bool(check())
+    """Whether this CPU multiplies bf16 matrices in hardware (AMX, AVX512-BF16); emulated, it is slower than float32."""
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
