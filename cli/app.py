@@ -27,10 +27,11 @@ ARGUMENTS = "pvae_zoo.arguments"
 COMMANDS = {
     "list": ("pvae_zoo.cli.zoo_commands", "list_command", "The models of the zoo and their figures."),
     "info": ("pvae_zoo.cli.info", "info_command", "One model: graphs, shapes, hashes, training."),
-    "pull": ("pvae_zoo.cli.zoo_commands", "pull_command", "Copy a bundle where another runtime can load it."),
+    "pull": ("pvae_zoo.cli.pull", "pull_command", "Bring a model here, whole and verified."),
     "verify": ("pvae_zoo.cli.verify", "verify_command", "Check a bundle: hashes, contract, golden vectors."),
     "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
     "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),
+    "merge": ("pvae_zoo.cli.merge", "merge_command", "Put the parts of a sharded run together."),
     "reconstruct": ("pvae_zoo.cli.reconstruct", "reconstruct_command", "Encode images and draw them again."),
     "vary": ("pvae_zoo.cli.vary", "vary_command", "Change the noise of one level at a time."),
     "interpolate": ("pvae_zoo.cli.interpolate", "interpolate_command", "Draw the path between two latents."),
@@ -38,6 +39,9 @@ COMMANDS = {
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
     "evaluate": ("pvae_zoo.cli.train", "evaluate_command", "Measure a model on a data set."),
     "export": ("pvae_zoo.cli.train", "export_command", "Export a trained model as a bundle of ONNX graphs."),
+    "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),
+    "push": ("pvae_zoo.cli.push", "push_command", "Publish a bundle on the Hugging Face Hub."),
+    "selftest": ("pvae_zoo.cli.selftest", "selftest_command", "Does this machine compute what was published?"),
     "doctor": ("pvae_zoo.cli.doctor", "doctor_command", "What is installed, and what really loads."),
 }
 

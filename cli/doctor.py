@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.cli.options import json_option
-from pvae_zoo.cli.output import FAILED, echo_json, table
+from pvae_zoo.cli.output import FAILED, echo_json, mebibytes, table
 
 if TYPE_CHECKING:
     from pvae_zoo.diagnosis import Diagnosis
 
 
 @click.command("doctor")
+@click.option("--offline", is_flag=True, help="Do not ask the Hub.")
 @json_option
-def doctor_command(as_json: bool) -> None:
-    """Say what is installed, which providers really load, and what keeps models from running.
+def doctor_command(offline: bool, as_json: bool) -> None:
+    """Say what is installed, which providers really load, what the cache holds, and what keeps models from running.
 
     Exits with 1 if something is broken that sampling and scoring need.
 
@@ -27,7 +28,7 @@ def doctor_command(as_json: bool) -> None:
     """
     from pvae_zoo.diagnosis import diagnose
 
-    found = diagnose()
+    found = diagnose(ask_hub=not offline)
     if as_json:
         echo_json(asdict(found) | {"ok": found.ok})
     else:
@@ -49,8 +50,13 @@ def _print(found: Diagnosis) -> None:
         ("onnxruntime", onnxruntime),
         *((f"  {name.removesuffix('ExecutionProvider')}", text) for name, text in found.providers.items()),
         ("torch", found.torch or "not installed (only training and export need it)"),
+        ("huggingface_hub", found.huggingface_hub or "not installed"),
+        ("Hub", found.hub),
+        ("cache", f"{found.cache}, {mebibytes(found.cache_free_bytes)} free"),
         ("models", "" if found.models else "none"),
         *((f"  {name}", "all hashes hold" if state == "ok" else state) for name, state in found.models.items()),
+        ("pulled", mebibytes(found.cache_bytes) if found.pulled else "none"),
+        *((f"  {name}", "all hashes hold" if state == "ok" else state) for name, state in found.pulled.items()),
     ]
     click.echo(table(rows))
     click.echo()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pvae_zoo.cli.app import ARGUMENTS
+from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
     Command,
     device_option,
@@ -57,15 +58,15 @@ class Drawing:
 
     def load(self) -> PixelVAE:
         """The model, once it is known that the target can be written."""
-        import pvae_zoo
         from pvae_zoo.runtime.pictures import check_target
 
         check_target(self.out)
-        return pvae_zoo.load(self.model, device=self.device, threads=self.threads)
+        return load_model(self.model, self.device, self.threads)
 
     def read(self, paths: Sequence[str], runtime: PixelVAE) -> Inputs:
         """The images to draw from, made to fit as the options allow."""
-        from pvae_zoo.cli.inputs import Fit, read_inputs
+        from pvae_zoo.cli.inputs import read_inputs
+        from pvae_zoo.runtime.fit import Fit
 
         return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert))
 

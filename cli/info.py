@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from pvae_zoo.bundle import describe_tensors
-from pvae_zoo.cli.options import json_option, model_argument
+from pvae_zoo.cli.options import json_option
 from pvae_zoo.cli.output import bundle_size, echo_json, image_shape, mebibytes, number, table
-from pvae_zoo.registry import open_bundle
+from pvae_zoo.registry import DEFAULT_MODEL, open_bundle
 
 
 @click.command("info")
-@model_argument
+@click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")
 @json_option
 def info_command(model: str, as_json: bool) -> None:
     """Describe MODEL, a name of the zoo or the folder of a bundle: graphs, shapes, hashes, training, figures.

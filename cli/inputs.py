@@ -12,23 +12,8 @@ from numpy.typing import NDArray
 
 from pvae_zoo.cli.output import FAILED
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import ImageError, ImageSource, find_images, read_noted
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What the options allow to make an image fit."""
-
-    resize: bool
-    binarize: int | None
-    convert: bool
-
-    def read(self, source: ImageSource, image: ImageShape) -> tuple[NDArray[np.uint8], str | None] | ImageError:
-        """The image ``(C, H, W)`` and what was converted unasked, or why it cannot be used."""
-        try:
-            return read_noted(source, image, resize=self.resize, binarize=self.binarize, convert=self.convert)
-        except ImageError as error:
-            return error
+from pvae_zoo.runtime.fit import Fit
+from pvae_zoo.runtime.images import ImageError, find_images
 
 
 @dataclass(frozen=True)

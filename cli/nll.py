@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pvae_zoo.cli.models import load_model, open_admitted
 from pvae_zoo.cli.options import (
     batch_size_option,
     device_option,
@@ -18,15 +18,20 @@ from pvae_zoo.cli.options import (
     json_option,
     model_option,
     paths_argument,
+    ray_options,
     seed_option,
+    shard_option,
     threads_option,
 )
-from pvae_zoo.cli.output import exit_for_failures, finite
+from pvae_zoo.cli.output import exit_for_failures
+from pvae_zoo.cli.progress import progress_bar
+from pvae_zoo.cli.scores import print_scores
 
 if TYPE_CHECKING:
-    from pvae_zoo.runtime.score_files import Figures, Row, Summary
-
-_IN_MEMORY = 1 << 20
+    from pvae_zoo.runtime.images import ImageSource
+    from pvae_zoo.runtime.score_files import Row
+    from pvae_zoo.scale.scoring import Scoring
+    from pvae_zoo.scale.shards import Shard
 
 
 @click.command("nll")
@@ -44,6 +49,9 @@ _IN_MEMORY = 1 << 20
 @seed_option
 @image_options
 @batch_size_option(64, "Images in memory at once.")
+@shard_option
+@click.option("--out", "-o", metavar="DIR", help="Where --shard and --ray write their parts, for pvae-zoo merge.")
+@ray_options
 @device_option
 @threads_option
 @json_option
@@ -56,6 +64,12 @@ def nll_command(
     binarize: int | None,
     convert: bool,
     batch_size: int,
+    shard: Shard | None,
+    out: str | None,
+    use_ray: bool,
+    ray_address: str | None,
+    workers: int,
+    per_part: int,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -63,92 +77,122 @@ def nll_command(
     """Score the images in PATHS: files, folders, globs and zips.
 
     All figures are positive and smaller is better. NATS is the bound -ELBO, the sum of the reconstruction term and the
-    KL of each level. An image of another size, colour or depth is an error for its row, never a wrong number.
+    KL of each level. An image of another size, colour or depth is an error for its row, never a wrong number. The
+    figures of an image depend on nothing but the image, the model and the seed, so the work may be cut anywhere.
 
     \b
     Example:
         pvae-zoo nll digits/
         pvae-zoo nll 'digits/7*.png' more.zip --samples 64 --json
         pvae-zoo nll photos/ --resize --convert --binarize 128
+        pvae-zoo nll digits/ --shard 3/8 --out parts/
+        pvae-zoo nll digits/ --ray --workers 8 --out parts/
     """
-    import pvae_zoo
-    from pvae_zoo.cli.inputs import Fit
-    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.runtime.fit import Fit
     from pvae_zoo.runtime.images import find_images
-    from pvae_zoo.runtime.score_files import Summary, score_files
+    from pvae_zoo.scale.scoring import Scoring
 
+    if shard is not None and use_ray:
+        raise click.UsageError("--ray cuts into shards itself: leave out --shard")
+    if (out is None) == (shard is not None or use_ray):
+        raise click.UsageError("--out DIR goes with --shard and --ray, which write parts there: give both or neither")
     sources = find_images(paths)
-    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
-    fit = Fit(resize, binarize, convert)
-    summary = Summary()
+    scoring = Scoring(samples=samples, seed=seed, fit=Fit(resize, binarize, convert), batch_size=batch_size)
+    if use_ray and out is not None:
+        _score_on_ray(model, sources, scoring, Path(out), ray_address, workers, per_part, device, threads, as_json)
+    elif shard is not None and out is not None:
+        _score_shard(model, sources, scoring, shard, Path(out), device, threads, as_json)
+    else:
+        _score_all(model, sources, scoring, device, threads, as_json)
+
+
+def _score_all(
+    model: str, sources: list[ImageSource], scoring: Scoring, device: str, threads: int | None, as_json: bool
+) -> None:
+    from pvae_zoo.scale.scoring import score_sources
+
+    runtime = load_model(model, device, threads)
     # Rows on a terminal are progress enough.
     with progress_bar("images", shown=as_json or not sys.stdout.isatty()) as progress:
 
         def rows() -> Iterable[Row]:
-            read = score_files(
-                runtime,
-                sources,
-                lambda source: fit.read(source, runtime.image),
-                samples=samples,
-                seed=seed,
-                batch_size=batch_size,
-            )
-            for done, row in enumerate(read, start=1):
-                summary.add(row)
+            for done, row in enumerate(score_sources(runtime, sources, scoring), start=1):
                 progress(done, len(sources))
                 yield row
 
-        if as_json:
-            head = {"model": runtime.name, "provider": runtime.provider, "samples": samples, "seed": seed}
-            _print_json(head, rows(), summary)
-        else:
-            click.echo(f"{runtime.name} on {runtime.provider}", err=True)
-            _print_table(rows(), summary, len(runtime.bundle.config.latents), samples)
+        head = {
+            "model": runtime.name,
+            "provider": runtime.provider,
+            "samples": scoring.samples,
+            "seed": scoring.seed,
+        }
+        summary = print_scores(head, rows(), levels=len(runtime.bundle.config.latents), as_json=as_json)
     exit_for_failures(summary.failed, len(sources))
 
 
-def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: int) -> None:
-    """A line an image as soon as it is scored, the path last."""
-    heads = ["BITS/DIM", "NATS", "RECONSTRUCTION", *(f"KL z{level + 1}" for level in range(levels))]
-    heads += [f"IWAE K={samples}"] if samples > 1 else []
-    widths = [max(8, len(head)) for head in heads]
+def _score_shard(
+    model: str,
+    sources: list[ImageSource],
+    scoring: Scoring,
+    shard: Shard,
+    folder: Path,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pvae_zoo.scale.interrupts import prompt_stop
+    from pvae_zoo.scale.scoring import header_of, score_part
 
-    def line(figures: Figures) -> str:
-        values = [figures.nll_nats, figures.reconstruction_nats, *figures.kl_nats]
-        values += [] if figures.iwae_nll_nats is None else [figures.iwae_nll_nats]
-        cells = [f"{figures.bits_per_dim:.4f}", *(f"{value:.2f}" for value in values)]
-        return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    with prompt_stop() as check, progress_bar("images") as show:
+        runtime = load_model(model, device, threads)
+        header = header_of(runtime.bundle, runtime.provider, sources, scoring, shard)
+        block = header.block
 
-    click.echo("  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH")
-    for row in rows:
-        blank = "error".rjust(widths[0]).ljust(sum(widths) + 2 * len(widths) - 2)
-        note = f" ({row.note})" if row.note else ""
-        click.echo(
-            f"{blank}  {row.path}: {row.reason}" if row.figures is None else f"{line(row.figures)}  {row.path}{note}"
-        )
-    if summary.mean is not None:
-        many = f"{summary.count} image{'s' * (summary.count > 1)}"
-        click.echo(f"{line(summary.mean)}  mean of {many}, standard error {summary.standard_error_nats:.2f} nats")
+        def progress(done: int) -> None:
+            show(done, len(block))
+            check()
+
+        part = score_part(runtime, header, sources[block.start : block.stop], scoring, folder, progress)
+    state = "was there already" if part.was_there else f"scored on {runtime.provider}"
+    _report_parts(as_json, str(part.path), runtime.name, shard.of, part.count, part.failed, f"shard {shard} {state}")
 
 
-def _print_json(head: dict[str, Any], rows: Iterable[Row], summary: Summary) -> None:
-    """One document, with a line an image: kept on disk until it is whole, so that an interrupted one is not printed."""
-    from pvae_zoo.runtime.score_files import figures_by_name
+def _score_on_ray(
+    model: str,
+    sources: list[ImageSource],
+    scoring: Scoring,
+    folder: Path,
+    address: str | None,
+    workers: int,
+    per_part: int,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pvae_zoo.scale.interrupts import prompt_stop
+    from pvae_zoo.scale.ray_scoring import Cluster, score_on_ray
 
-    samples = head["samples"]
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as file:
-        file.write("{" + json.dumps(head)[1:-1] + ', "images": [')
-        for index, row in enumerate(rows):
-            note = {} if row.note is None else {"note": row.note}
-            data = {"path": row.path, "status": "ok"} | note | figures_by_name(row.figures, samples)
-            if row.figures is None:
-                data = {"path": row.path, "status": "error", "reason": row.reason}
-            file.write((",\n  " if index else "\n  ") + json.dumps(finite(data)))
-        mean = figures_by_name(summary.mean, samples) | {
-            "standard_error_nats": summary.standard_error_nats,
-            "count": summary.count,
-            "failed": summary.failed,
-        }
-        file.write('\n], "mean": ' + json.dumps(finite(mean)) + "}\n")
-        file.seek(0)
-        shutil.copyfileobj(file, sys.stdout)
+    bundle = open_admitted(model)
+    cluster = Cluster(address=address, workers=workers, threads=threads or 1, device=device)  # type: ignore[arg-type]
+    with prompt_stop() as check, progress_bar("images") as show:
+        failed = shards = 0
+        tallies = score_on_ray(model, bundle, sources, scoring, folder, cluster, per_part=per_part)
+        with closing(tallies):  # an interrupt here ends Ray too
+            for tally in tallies:
+                failed, shards = tally.failed, tally.shards
+                show(tally.done, len(sources))
+                check()
+    state = f"{shards} parts, to be put together by pvae-zoo merge {folder}"
+    _report_parts(as_json, str(folder), bundle.name, shards, len(sources), failed, state)
+
+
+def _report_parts(as_json: bool, path: str, model: str, shards: int, count: int, failed: int, state: str) -> None:
+    """One line on what was written, and the exit code of these images."""
+    from pvae_zoo.cli.output import echo_json
+
+    if as_json:
+        report: dict[str, Any] = {"path": path, "model": model, "shards": shards, "count": count, "failed": failed}
+        echo_json(report)
+    else:
+        click.echo(f"{path}: {count} image{'s' * (count != 1)} of {model}, {state}")
+    exit_for_failures(failed, count)

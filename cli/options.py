@@ -11,6 +11,9 @@ from pvae_zoo.registry import DEFAULT_MODEL
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+TRUST = "pvae_zoo.trust"
+"""Key in a context's ``meta``: whether the user vouches for the model."""
+
 
 def _checked_seed(ctx: click.Context, param: click.Parameter, seed: int) -> int:
     # Not a range type: help would spell out 9223372036854775807.
@@ -19,10 +22,37 @@ def _checked_seed(ctx: click.Context, param: click.Parameter, seed: int) -> int:
     return seed
 
 
-model_option = click.option(
-    "--model", "-m", default=DEFAULT_MODEL, show_default=True, metavar="MODEL", help="A name of the zoo, or a bundle."
+def _noted_trust(ctx: click.Context, param: click.Parameter, trust: bool) -> None:
+    ctx.meta[TRUST] = trust
+
+
+_trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_noted_trust,
+    help="I know where MODEL comes from: do not check its graphs.",
 )
-model_argument = click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")
+
+
+def model_option(command: Command) -> Command:
+    """``--model``, with ``--trust`` for one that nobody vouches for."""
+    named = click.option(
+        "--model",
+        "-m",
+        default=DEFAULT_MODEL,
+        show_default=True,
+        metavar="MODEL",
+        help="Of the zoo, pulled, or a folder.",
+    )
+    return named(_trust_option(command))
+
+
+def model_argument(command: Command) -> Command:
+    """``MODEL``, with ``--trust`` for one that nobody vouches for."""
+    return click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")(_trust_option(command))
+
+
 seed_option = click.option(
     "--seed", type=int, callback=_checked_seed, default=0, show_default=True, metavar="N", help="Of all noise."
 )
@@ -62,6 +92,48 @@ def image_options(command: Command) -> Command:
             help="For a black-and-white model: values from T on are white.",
         ),
         click.option("--resize", is_flag=True, help="Crop to the model's shape and resample."),
+    ):
+        command = option(command)
+    return command
+
+
+def _parsed_shard(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
+    from pvae_zoo.scale.shards import parse_shard
+
+    try:
+        return None if text is None else parse_shard(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+shard_option = click.option(
+    "--shard", callback=_parsed_shard, metavar="I/N", help="Do piece I of N, such as 3/8, and write a part of its own."
+)
+
+
+def ray_options(command: Command) -> Command:
+    """Where Ray runs, and how it cuts the work."""
+    for option in (
+        click.option(
+            "--per-part",
+            type=click.IntRange(min=1),
+            default=1000,
+            show_default=True,
+            metavar="N",
+            help="With --ray: images in a part, the work that a process is given at once.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="With --ray: processes, each with the model and --threads cores (by default one).",
+        ),
+        click.option(
+            "--ray-address", metavar="ADDRESS", help="Of a running cluster, or auto.  [default: this machine]"
+        ),
+        click.option("--ray", "use_ray", is_flag=True, help="Score on Ray; DIR must be shared by all nodes."),
     ):
         command = option(command)
     return command

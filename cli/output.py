@@ -40,6 +40,8 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 
 
 def mebibytes(size: int) -> str:
+    if size >= 2**30:
+        return f"{size / 2**30:.1f} GiB"
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
 
 

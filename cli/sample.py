@@ -5,18 +5,26 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
     device_option,
     json_option,
     model_option,
     seed_option,
+    shard_option,
     temperature_option,
     threads_option,
 )
 from pvae_zoo.cli.output import echo_json
+
+if TYPE_CHECKING:
+    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.scale.samples import Drawn
+    from pvae_zoo.scale.shards import Shard
 
 
 @click.command("sample")
@@ -39,6 +47,7 @@ from pvae_zoo.cli.output import echo_json
 @click.option(
     "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images drawn at once.  [default: by memory]"
 )
+@shard_option
 @device_option
 @threads_option
 @json_option
@@ -52,6 +61,7 @@ def sample_command(
     order: str,
     trace: str | None,
     batch_size: int | None,
+    shard: Shard | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -59,15 +69,16 @@ def sample_command(
     """Draw images from a model.
 
     A .png target is one grid, .npy and .npz are arrays, a folder (with a final /) gets one PNG an image. Image i of a
-    seed is the same whatever the other options are; the PNG notes what drew it.
+    seed is the same whatever the other options are; the PNG notes what drew it. With --shard 3/8 the folder gets the
+    third eighth of the N images, under the names and with the bytes that they have without it.
 
     \b
     Example:
         pvae-zoo sample --n 16
         pvae-zoo sample --model mnist --n 100 --seed 7 --out digits/
         pvae-zoo sample --n 9 --trace painting.gif
+        pvae-zoo sample --n 100000 --shard 3/8 --out digits/
     """
-    import pvae_zoo
     from pvae_zoo.cli.progress import progress_bar
     from pvae_zoo.runtime.pictures import check_target, save_grid, save_images
     from pvae_zoo.runtime.trace import check_trace, save_trace
@@ -75,10 +86,20 @@ def sample_command(
     is_grid = out.lower().endswith(".png") and not Path(out).is_dir()
     if columns is not None and not is_grid:
         raise click.UsageError("--columns is for a grid: give --out a name that ends in .png")
+    if shard is not None and (is_grid or trace is not None or not (out.endswith("/") or Path(out).is_dir())):
+        raise click.UsageError("--shard writes one PNG an image: give --out a folder with a final /, and no --trace")
     check_target(out)
     if trace is not None:
         check_trace(trace)
-    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
+    command = ["pvae-zoo", "sample", "--model", model, "--n", str(n), "--seed", str(seed)]
+    command += [] if temperature == 1 else ["--temperature", f"{temperature:g}"]
+    if shard is not None:
+        _draw_shard(
+            model, n, seed, temperature, shard, out, shlex.join(command), batch_size, order, device, threads, as_json
+        )
+        return
+    runtime = load_model(model, device, threads)
+    drawn = _drawn(runtime, n, seed, temperature)
     start = time.perf_counter()
     with progress_bar("steps") as progress:
         images = runtime.sample(
@@ -90,18 +111,7 @@ def sample_command(
             progress=progress,
         )
     seconds = time.perf_counter() - start
-    command = ["pvae-zoo", "sample", "--model", model, "--n", str(n), "--seed", str(seed)]
-    command += [] if temperature == 1 else ["--temperature", f"{temperature:g}"]
-    metadata = {
-        "model": runtime.name,
-        "model_sha256": runtime.bundle.digest,
-        "seed": str(seed),
-        "temperature": f"{temperature:g}",
-        "n": str(n),
-        "provider": runtime.provider,
-        "version": pvae_zoo.__version__,
-        "command": shlex.join(command),
-    }
+    metadata = drawn.notes() | {"command": shlex.join(command)}
     levels = runtime.image.levels
     if is_grid:
         save_grid(images, Path(out), levels=levels, metadata=metadata, columns=columns)
@@ -125,3 +135,58 @@ def sample_command(
         })  # fmt: skip
     else:
         click.echo(f"{out}: {n} image{'s' * (n > 1)} of {runtime.name} in {seconds:.1f} s on {runtime.provider}")
+
+
+def _drawn(runtime: PixelVAE, n: int, seed: int, temperature: float) -> Drawn:
+    import pvae_zoo
+    from pvae_zoo.scale.samples import Drawn
+
+    return Drawn(
+        model=runtime.name,
+        model_sha256=runtime.bundle.digest,
+        n=n,
+        seed=seed,
+        temperature=temperature,
+        provider=runtime.provider,
+        version=pvae_zoo.__version__,
+    )
+
+
+def _draw_shard(
+    model: str,
+    n: int,
+    seed: int,
+    temperature: float,
+    shard: Shard,
+    out: str,
+    command: str,
+    batch_size: int | None,
+    order: str,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.scale.interrupts import prompt_stop
+    from pvae_zoo.scale.samples import draw_shard, manifest_path
+
+    with prompt_stop() as check, progress_bar("images") as progress:
+        runtime = load_model(model, device, threads)
+        manifest, count = draw_shard(
+            runtime,
+            _drawn(runtime, n, seed, temperature),
+            shard,
+            Path(out),
+            command=command,
+            batch_size=batch_size or runtime.sample_batch,
+            order=order,  # type: ignore[arg-type]
+            progress=progress,
+            check=check,
+        )
+    path = manifest_path(Path(out), shard)
+    if as_json:
+        report = {"path": str(path), "model": runtime.name, "model_sha256": runtime.bundle.digest, "n": n, "seed": seed}
+        echo_json(report | {"shard": str(shard), "drawn": count, "files": list(manifest.files)})
+    else:
+        have = len(manifest.files)
+        click.echo(f"{path}: {have} image{'s' * (have != 1)} of {runtime.name}, {count} drawn now, shard {shard}")

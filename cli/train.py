@@ -160,15 +160,16 @@ def evaluate_command(
         pvae-zoo evaluate zoo/bundles/mnist --data data/binarized_mnist --samples 1000 --images 500 \\
             --save --card model_cards/mnist.md
     """
-    import pvae_zoo
     from pvae_zoo.atomic import atomic_write
     from pvae_zoo.card import render_card
+    from pvae_zoo.cli.models import load_model
     from pvae_zoo.cli.progress import progress_bar
     from pvae_zoo.evaluation import evaluate, save_evaluation
+    from pvae_zoo.registry import renew
     from pvae_zoo.training.augmentation import Augmentation
     from pvae_zoo.training.datasets import load_split
 
-    runtime = pvae_zoo.load(model, device=device, threads=threads)  # type: ignore[arg-type]
+    runtime = load_model(model, device, threads)
     # Images of another size are cropped as they were for the model's validation.
     training = runtime.bundle.config.training
     view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
@@ -181,6 +182,7 @@ def evaluate_command(
         )  # fmt: skip
     if save:
         save_evaluation(runtime.bundle, result)
+        renew(runtime.bundle)
     if card is not None:
         atomic_write(card, render_card(runtime.bundle).encode())
     if as_json:

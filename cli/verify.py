@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pvae_zoo.cli.models import open_admitted
 from pvae_zoo.cli.options import device_option, json_option, model_argument
 from pvae_zoo.cli.output import FAILED, echo_json
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.registry import open_bundle
 
 if TYPE_CHECKING:
     from pvae_zoo.bundle import Bundle
@@ -40,7 +40,7 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
     """
     from pvae_zoo.verification import verify_bundle
 
-    bundle = open_bundle(model)
+    bundle = open_admitted(model)
     if data is not None and checkpoint is None:
         checkpoint = bundle.folder / bundle.config.weights.file
     found = verify_bundle(bundle, device)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""``list`` and ``pull``: what the zoo holds."""
+"""``list``: what the zoo holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _test_figures(bundle: Bundle) -> dict[str, Any] | None:
 @click.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the models of the zoo: shape, size and measured figures.
+    """List the models of the zoo and those that were pulled: shape, size and measured figures.
 
     NLL is the bound -ELBO in nats an image on the test set, IWAE the importance-weighted bound; smaller is better.
 
@@ -40,26 +40,38 @@ def list_command(as_json: bool) -> None:
     Example:
         pvae-zoo list
     """
-    bundles = [open_bundle(name) for name in model_names()]
+    from pvae_zoo.hub.cache import cached_bundles
+
+    shipped = [open_bundle(name) for name in model_names()]
+    pulled = [(f"{repo}@{folder.name[:8]}", _opened(folder)) for repo, folder in cached_bundles()]
+    named = [(bundle.name, bundle) for bundle in shipped] + [(name, b) for name, b in pulled if b is not None]
     if as_json:
-        echo_json({"models": [_summary(bundle) for bundle in bundles]})
+        echo_json({"models": [_summary(name, bundle) for name, bundle in named]})
         return
-    if not bundles:
+    if not shipped:
         raise PvaeZooError("the zoo is empty: install the package again")
     rows = [["MODEL", "IMAGE", "PARAMETERS", "SIZE", "NLL", "BITS/DIM", "IWAE", "PATH"]]
-    for bundle in bundles:
+    for name, bundle in named:
         test = _test_figures(bundle) or {}
         figures = [number(test.get("nll_nats")), number(test.get("bits_per_dim"), 4)]
         rows.append([
-            *(bundle.name, image_shape(bundle), f"{bundle.config.parameters:,}", mebibytes(bundle_size(bundle))),
+            *(name, image_shape(bundle), f"{bundle.config.parameters:,}", mebibytes(bundle_size(bundle))),
             *(*figures, number(test.get("iwae_nll_nats")), str(bundle.folder)),
         ])  # fmt: skip
     click.echo(table(rows, right=(2, 3, 4, 5, 6)))
 
 
-def _summary(bundle: Bundle) -> dict[str, Any]:
+def _opened(folder: Path) -> Bundle | None:
+    """A bundle of the cache, if it can be read: doctor says what is wrong with the others."""
+    try:
+        return Bundle(folder)
+    except PvaeZooError:
+        return None
+
+
+def _summary(name: str, bundle: Bundle) -> dict[str, Any]:
     return {
-        "name": bundle.name,
+        "name": name,
         "title": bundle.config.title,
         "image": asdict(bundle.config.image),
         "parameters": bundle.config.parameters,
@@ -68,34 +80,3 @@ def _summary(bundle: Bundle) -> dict[str, Any]:
         "test": _test_figures(bundle),
         "path": str(bundle.folder),
     }
-
-
-@click.command("pull")
-@click.argument("name")
-@click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="Copy the bundle and its card to DIR.")
-@click.option("--force", is_flag=True, help="Replace files in DIR that differ.")
-@json_option
-def pull_command(name: str, to: Path | None, force: bool, as_json: bool) -> None:
-    """Bring a model here: NAME is verified and, with --to, copied where another runtime can load it.
-
-    The models of the zoo ship with the package, so this needs no network.
-
-    \b
-    Example:
-        pvae-zoo pull mnist
-        pvae-zoo pull mnist --to bundles/mnist
-    """
-    from pvae_zoo.pull import copy_bundle
-
-    bundle = open_bundle(name)
-    for spec in bundle.files():
-        bundle.read(spec)
-    folder = bundle.folder if to is None else to
-    if to is not None:
-        copy_bundle(bundle, to, force=force)
-    if as_json:
-        files = [{"file": spec.file, "size": spec.size, "sha256": spec.sha256} for spec in bundle.files()]
-        echo_json({"name": bundle.name, "path": str(folder), "sha256": bundle.digest, "files": files})
-    else:
-        did = "copied to" if to is not None else "is at"
-        click.echo(f"{bundle.name} {did} {folder} ({mebibytes(bundle_size(bundle))}, all hashes hold)")

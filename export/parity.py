@@ -16,6 +16,7 @@ from pvae_zoo.export.bundle import model_of
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.latents import posterior_noise
+from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
 from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.checkpoint import load_checkpoint
@@ -90,11 +91,11 @@ def _images(bundle: Bundle, recipe: Recipe, data: Path | None) -> NDArray[np.uin
 
 @torch.no_grad()
 def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8], runtime: RuntimeModel) -> dict[str, NDArray[Any]]:
-    """What PyTorch makes of the images, with the runtime's noise for image 0, 1, ..."""
+    """What PyTorch makes of the images, with the runtime's noise for each."""
     collected: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(images), _BATCH):
         x = torch.from_numpy(images[start : start + _BATCH])
-        eps = posterior_noise(runtime.networks, 0, range(start, start + len(x)))
+        eps = posterior_noise(runtime.networks, 0, [content_key(image) for image in x.numpy()])
         q = model.posteriors(x)
         z = [level.rsample(torch.from_numpy(e)) for level, e in zip(q, eps, strict=True)]
         log_prob = pixel_log_prob(model.decoder(x, z[0]), x, model.architecture.image)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# The Hub's client reads its settings when it is imported: no test may touch the user's own cache or token.
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="pvae-zoo-tests-")
+os.environ.pop("HF_TOKEN", None)
+
 import pytest
 import torch
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo import registry
+from pvae_zoo.bundle import CONFIG, Bundle
 from pvae_zoo.export.bundle import model_of, write_bundle
 from pvae_zoo.models.architecture import (
     Architecture,
@@ -31,6 +39,24 @@ from pvae_zoo.training.recipe import Recipe, TrainingConfig
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+VOUCHED: set[str] = set()
+"""Hashes of the configs of tiny bundles: the tests vouch for them, as the registry does for those of the package."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _vouch() -> Iterator[None]:
+    shipped = registry.pinned_configs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "pinned_configs", lambda: shipped() | VOUCHED)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +218,7 @@ def make_tiny(
             checkpoint = Checkpoint(recipe, progress, ema)
             folder = tmp_path_factory.mktemp("tiny")
             write_bundle(checkpoint, folder)
+            VOUCHED.add(hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest())
             made[repr(options)] = Tiny(model_of(checkpoint), checkpoint, Bundle(folder))
         return made[repr(options)]
 

@@ -22,21 +22,25 @@ __all__ = ["PvaeZooError", "__version__", "list_models", "load"]
 __version__ = "0.1.0"
 
 
-def load(model: str = "mnist", *, device: Device = "auto", threads: int | None = None) -> PixelVAE:
-    """A model of the zoo by name, or any bundle by its folder.
+def load(model: str = "mnist", *, device: Device = "auto", threads: int | None = None, trust: bool = False) -> PixelVAE:
+    """A model of the zoo by name, one that was pulled by its repository, or any bundle by its folder.
 
     Args:
-        model: a name from `list_models`, or the path of a bundle.
+        model: a name from `list_models`, ``ORG/REPO[@REVISION]``, or the path of a bundle.
         device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads; all cores of this process by default.
+        trust: do not check the graphs of a bundle that the zoo does not vouch for.
 
     Raises:
-        PvaeZooError: if there is no such model, or onnxruntime or the device is missing.
+        PvaeZooError: if there is no such model, its graphs are not admitted, or onnxruntime or the device is missing.
     """
     from pvae_zoo.registry import open_bundle
     from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.trust.admission import admit
 
-    return PixelVAE(open_bundle(model), device, threads)
+    bundle = open_bundle(model)
+    admit(bundle, trust=trust)
+    return PixelVAE(bundle, device, threads)
 
 
 def list_models() -> list[str]:

@@ -23,12 +23,14 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import dacite
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.trust.printable import shown
+from pvae_zoo.trust.regular_files import open_regular
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -36,6 +38,8 @@ GOLDEN = "golden.npz"
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
 CARD = "README.md"
+CONFIG_BYTES = 1 << 20
+"""A config is a few thousand bytes; one of more than this is not looked into."""
 ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
 TWO_LEVEL_ROLES = ("encoder", "prior_context", "prior", "prior_step", "decoder_context", "decoder", "decoder_step")
 
@@ -173,8 +177,14 @@ class BundleConfig:
 class Bundle:
     """A bundle on disk, its files verified against the config before anyone uses them.
 
+    Every file has one name that it must have, so that no config leads anywhere else.
+
     Args:
         folder: holds ``config.json`` and the files that it names.
+
+    Attributes:
+        config: the contract.
+        config_sha256: SHA-256 of the bytes that the config was read from.
 
     Raises:
         PvaeZooError: if the config is missing, of another format or not valid.
@@ -184,25 +194,22 @@ class Bundle:
         self.folder = folder
         path = folder / CONFIG
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = _read_capped(path)
+            stated = json.loads(data.decode("utf-8"), parse_constant=_no_json)
         except FileNotFoundError:
             raise PvaeZooError(f"{folder} is no bundle: it has no {CONFIG}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise PvaeZooError(f"{path} cannot be read: {error}; pull or export the bundle again") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, dict) else None
-            raise PvaeZooError(f"{path} has bundle format {found}; this version reads format {FORMAT}")
+        self.config_sha256 = hashlib.sha256(data).hexdigest()
+        if not isinstance(stated, dict) or stated.get("format") != FORMAT:
+            found = stated.get("format") if isinstance(stated, dict) else None
+            raise PvaeZooError(f"{path} has bundle format {shown(found)}; this version reads format {FORMAT}")
         try:
-            self.config = dacite.from_dict(BundleConfig, data, dacite.Config(strict=True, cast=[tuple]))
+            self.config = dacite.from_dict(BundleConfig, stated, dacite.Config(strict=True, cast=[tuple]))
         except (dacite.DaciteError, ValueError, TypeError) as error:
-            raise PvaeZooError(f"{path} is not valid: {error}; pull or export the bundle again") from error
-        roles = self.config.roles
-        missing = [role for role in roles if role not in self.config.graphs]
-        if missing:
-            raise PvaeZooError(f"{path} names no graph for {', '.join(missing)}; export the bundle again")
-        missing = [role for role in roles if role.endswith("_step") and role not in self.config.steps]
-        if missing:
-            raise PvaeZooError(f"{path} does not say how to drive {', '.join(missing)}; export the bundle again")
+            problem = shown(error, 200)
+            raise PvaeZooError(f"{path} is not valid: {problem}; pull or export the bundle again") from error
+        _check_names(path, self.config)
 
     @property
     def name(self) -> str:
@@ -221,12 +228,10 @@ class Bundle:
             PvaeZooError: if the file is missing, of another size or altered.
         """
         path = self.folder / spec.file
-        if Path(spec.file).name != spec.file or "\0" in spec.file:
-            raise PvaeZooError(f"{self.folder / CONFIG} names the file {spec.file!r} outside the bundle")
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
-                data = file.read() if size == spec.size else b""
+                data = file.read(size) if size == spec.size else b""
         except OSError as error:
             raise PvaeZooError(f"{path} cannot be read ({error.strerror}); pull or export the bundle again") from error
         if size != spec.size:
@@ -249,13 +254,43 @@ class Bundle:
         if not path.is_file():
             return None
         try:
-            figures: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
+            figures: dict[str, Any] = json.loads(_read_capped(path))
+        except (OSError, ValueError, RecursionError) as error:
             raise PvaeZooError(f"{path} is not valid JSON: run pvae-zoo evaluate --save again") from error
         results = figures.get("results") if isinstance(figures, dict) else None
         if not isinstance(results, list) or not all(isinstance(row, dict) for row in results):
             raise PvaeZooError(f"{path} holds no list of results: remove it and run pvae-zoo evaluate --save again")
         return figures
+
+
+def _read_capped(path: Path) -> bytes:
+    with open_regular(path) as file:
+        data = file.read(CONFIG_BYTES + 1)
+    if len(data) > CONFIG_BYTES:
+        raise ValueError(f"it is larger than {CONFIG_BYTES >> 20} MiB")
+    return data
+
+
+def _check_names(path: Path, config: BundleConfig) -> None:
+    """Each graph has its role's entries, and every file its own name."""
+    roles = config.roles
+    missing = [role for role in roles if role not in config.graphs]
+    if missing:
+        raise PvaeZooError(f"{path} names no graph for {', '.join(missing)}; export the bundle again")
+    unknown = [role for role in config.graphs if role not in roles]
+    if unknown:
+        raise PvaeZooError(f"{path} names a graph for '{shown(unknown[0])}', which is no role; export the bundle again")
+    missing = [role for role in roles if role.endswith("_step") and role not in config.steps]
+    if missing:
+        raise PvaeZooError(f"{path} does not say how to drive {', '.join(missing)}; export the bundle again")
+    names = {f"{role}.onnx": spec.file for role, spec in config.graphs.items()}
+    for name, stated in {**names, GOLDEN: config.golden.file, WEIGHTS: config.weights.file}.items():
+        if stated != name:
+            raise PvaeZooError(f"{path} calls {name} '{shown(stated)}'; pull or export the bundle again")
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def file_spec(path: Path) -> FileSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from string import Template
 from typing import Any
@@ -10,6 +11,8 @@ from pvae_zoo.bundle import Bundle, describe_tensors
 from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.wavefront import step_count
+
+_TASK = "unconditional-image-generation"
 
 
 def render_card(bundle: Bundle) -> str:
@@ -22,6 +25,7 @@ def render_card(bundle: Bundle) -> str:
         f"(all pixels with x + {slope} y = t at once) in place of {image.height * image.width}."
     )
     values: dict[str, Any] = {
+        "front_matter": front_matter(bundle),
         "title": config.title,
         "name": config.name,
         "parameters": f"{config.parameters:,}",
@@ -44,6 +48,41 @@ def render_card(bundle: Bundle) -> str:
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
+
+
+def front_matter(bundle: Bundle) -> str:
+    """The card's metadata as the Hub reads it, YAML without its fences, with a ``model-index`` of the measured figures.
+
+    Reference: the model card specification of the Hugging Face Hub (``huggingface_hub.ModelCardData``).
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name = re.split(r" \(|,", bundle.config.dataset)[0]
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+    def result(row: dict[str, Any], metric: str, title: str, value: float) -> EvalResult:
+        return EvalResult(
+            task_type=_TASK, dataset_type=slug, dataset_name=name, dataset_split=row["split"],
+            metric_type=metric, metric_name=title, metric_value=round(value, 4),
+            metric_args={"samples": row["samples"], "images": row["images"], "seed": row["seed"]},
+        )  # fmt: skip
+
+    results = []
+    for row in stored_evaluations(bundle):
+        results.append(result(row, "bits_per_dim", "bits per dimension of -ELBO", row["bits_per_dim"]))
+        results.append(result(row, "nll_nats", "-ELBO in nats an image", row["nll_nats"]))
+        if row["iwae_nll_nats"] is not None:
+            results.append(result(row, "iwae_nll_nats", "importance-weighted bound in nats", row["iwae_nll_nats"]))
+    data = ModelCardData(
+        license="mit",
+        library_name="pvae-zoo",
+        pipeline_tag=_TASK,
+        tags=["onnx", "pixelvae", "vae", "pixelcnn", "autoregressive", "density-estimation"],
+        metrics=["bits_per_dim"],
+        model_name=bundle.name if results else None,  # the index needs it, a plain key it is not
+        eval_results=results or None,
+    )
+    return data.to_yaml().strip()
 
 
 def _made(image: ImageShape, training: dict[str, Any]) -> str:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import platform
+import shutil
 import sys
 from dataclasses import dataclass
 
 from pvae_zoo import __version__
 from pvae_zoo.bundle import Bundle
 from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.hub.cache import cache_folder, cached_bundles
+from pvae_zoo.hub.errors import endpoint, reachability
+from pvae_zoo.hub.fetch import check_cached
+from pvae_zoo.names import HubName
 from pvae_zoo.registry import model_names, open_bundle
 from pvae_zoo.runtime.sessions import (
     CPU,
@@ -39,6 +44,12 @@ class Diagnosis:
         providers: what became of each provider that this package uses or onnxruntime lists.
         torch: version, None if it is not installed; it is not imported.
         models: shipped models, "ok" or what is wrong.
+        huggingface_hub: version, None if it is not installed.
+        cache: where pulled models are kept.
+        cache_bytes: what the pulled bundles take there.
+        cache_free_bytes: what is left on that disk.
+        pulled: pulled models, "ok" or what is wrong, by repository and commit.
+        hub: which Hub is asked, and whether it answers.
         problems: what keeps models from running, with the remedy.
     """
 
@@ -53,6 +64,12 @@ class Diagnosis:
     providers: dict[str, str]
     torch: str | None
     models: dict[str, str]
+    huggingface_hub: str | None
+    cache: str
+    cache_bytes: int
+    cache_free_bytes: int
+    pulled: dict[str, str]
+    hub: str
     problems: tuple[str, ...]
 
     @property
@@ -60,12 +77,18 @@ class Diagnosis:
         return not self.problems
 
 
-def diagnose() -> Diagnosis:
-    """Look at everything; what is broken is reported, not raised."""
+def diagnose(*, ask_hub: bool = True) -> Diagnosis:
+    """Look at everything; what is broken is reported, not raised.
+
+    Args:
+        ask_hub: whether to try the network. A Hub that does not answer is no problem: nothing but pulling needs it.
+    """
     problems: list[str] = []
     numpy = _numpy(problems)
     models, sound = _models(problems)
     onnxruntime, providers = _onnxruntime(sound, problems)
+    cache = cache_folder()
+    pulled, size = _pulled(problems)
     return Diagnosis(
         pvae_zoo=__version__,
         python=platform.python_version(),
@@ -78,6 +101,12 @@ def diagnose() -> Diagnosis:
         providers=providers,
         torch=_installed("torch"),
         models=models,
+        huggingface_hub=_installed("huggingface-hub"),
+        cache=str(cache),
+        cache_bytes=size,
+        cache_free_bytes=shutil.disk_usage(next(p for p in (cache, *cache.parents) if p.exists())).free,
+        pulled=pulled,
+        hub=reachability() if ask_hub else f"{endpoint()}, not asked",
         problems=tuple(problems),
     )
 
@@ -116,6 +145,23 @@ def _models(problems: list[str]) -> tuple[dict[str, str], Bundle | None]:
     if not found:
         problems.append("no models came with the package: install it again")
     return found, sound
+
+
+def _pulled(problems: list[str]) -> tuple[dict[str, str], int]:
+    """What is wrong with each bundle of the cache, and the bytes of all."""
+    found, size = {}, 0
+    for repo, folder in cached_bundles():
+        name = HubName(repo, folder.name)
+        try:
+            bundle = Bundle(folder)
+            check_cached(bundle, name)
+        except PvaeZooError as error:
+            found[str(name)] = str(error)
+            problems.append(str(error))
+        else:
+            found[str(name)] = "ok"
+            size += sum(spec.size for spec in bundle.files())
+    return found, size
 
 
 def _onnxruntime(bundle: Bundle | None, problems: list[str]) -> tuple[str | None, dict[str, str]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import dacite
 import numpy as np
 
 from pvae_zoo.atomic import atomic_write
@@ -17,6 +18,7 @@ from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.datasets import ImageSet
 
 _BATCH = 64
+_TEXT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,7 @@ def evaluate(
         order = np.sort(np.random.default_rng(seed).choice(len(images), limit, replace=False))
     nll, reconstruction, kl, iwae = [], [], [], []
     for start in range(0, len(order), _BATCH):
-        scores = model.nll(images.read(order[start : start + _BATCH], None), samples=samples, seed=seed, first=start)
+        scores = model.nll(images.read(order[start : start + _BATCH], None), samples=samples, seed=seed)
         nll.append(scores.nll_nats)
         reconstruction.append(scores.reconstruction_nats)
         kl.append(scores.kl_nats)
@@ -99,9 +101,18 @@ def evaluate(
 
 
 def stored_evaluations(bundle: Bundle) -> list[dict[str, Any]]:
-    """The results in a bundle that were measured on just these weights."""
+    """The results in a bundle that were measured on just these weights; what is no result is left out."""
     figures = bundle.evaluation() or {"results": []}
-    return [row for row in figures["results"] if row.get("model_sha256") == bundle.digest]
+    return [row for row in figures["results"] if row.get("model_sha256") == bundle.digest and _is_result(row)]
+
+
+def _is_result(row: dict[str, Any]) -> bool:
+    """Whether a row is what `save_evaluation` writes: the file has no hash, and its words reach cards and terminals."""
+    try:
+        result = dacite.from_dict(Evaluation, row, dacite.Config(strict=True, cast=[tuple]))
+    except (dacite.DaciteError, TypeError, ValueError):
+        return False
+    return all(len(text) < _TEXT and text.isprintable() for text in (result.split, result.provider, result.command))
 
 
 def save_evaluation(bundle: Bundle, evaluation: Evaluation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
         except PvaeZooError:
             raise
         except Exception as error:  # onnxruntime's own, for a graph that it cannot load
-            problems.append(f"{role}: onnxruntime does not load it: {str(error).splitlines()[0]}")
+            problems.append(f"{role}: onnxruntime does not load it: {_line(error)}")
             continue
         problems += [f"{role}: {line}" for line in _check_contract(bundle, role, sessions[role])]
     golden = _read_golden(bundle, problems)
@@ -106,7 +107,7 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     except PvaeZooError:
         raise
     except Exception as error:  # a graph that keeps to the contract and cannot compute all the same
-        return _stopped(files, [f"the golden vectors do not run: {str(error).splitlines()[0]}"])
+        return _stopped(files, [f"the golden vectors do not run: {_line(error)}"])
     # Written so that a difference that is not a number is a problem too.
     problems += [
         f"{r}: differs by {d:.1e}, more than {TOLERANCE:.0e}" for r, d in difference.items() if not d <= TOLERANCE
@@ -170,7 +171,7 @@ def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]
     try:
         with np.load(io.BytesIO(bundle.read(bundle.config.golden)), allow_pickle=False) as stored:
             golden = {key: stored[key] for key in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         problems.append(f"{name} cannot be read: {error}")
         return {}
     keys = [key for pair in _whole_image(bundle).values() for names in pair for key in names.values()]
@@ -209,3 +210,7 @@ def _largest(a: NDArray[Any], b: NDArray[Any]) -> float:
     if a.shape != b.shape:
         return float("inf")
     return float(np.abs(a.astype(np.float64) - b).max())
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

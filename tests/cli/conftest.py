@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pvae_zoo import registry
+from pvae_zoo.bundle import Bundle
 from pvae_zoo.cli.app import cli
 
 
@@ -42,11 +43,13 @@ def run(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def spawn(tmp_path):
+def spawn(tmp_path, eight):
     """A function that runs a command line in a process of its own; ``before`` is Python code to run there first."""
 
     def spawn(*args, before="", stdout=subprocess.PIPE):
-        code = f"import sys\n{before}\nfrom pvae_zoo.cli.app import main\nmain(sys.argv[1:])"
+        vouched = repr({Bundle(eight.bundle.folder).config_sha256})
+        vouch = f"from pvae_zoo import registry\nregistry.pinned_configs = lambda: frozenset({vouched})"
+        code = f"import sys\n{vouch}\n{before}\nfrom pvae_zoo.cli.app import main\nmain(sys.argv[1:])"
         command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.run(

@@ -67,14 +67,14 @@ def test_an_error_is_one_line(run, monkeypatch, model, error, line):
     def load(*args, **options):
         raise error
 
-    monkeypatch.setattr(pvae_zoo, "load", load)
+    monkeypatch.setattr("pvae_zoo.registry.open_bundle", load)
     result = run("sample", "--model", model)
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch, model, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pvae_zoo, "load", lambda *args, **options: 1 / 0)
+    monkeypatch.setattr("pvae_zoo.registry.open_bundle", lambda *args, **options: 1 / 0)
     assert isinstance(CliRunner().invoke(cli, ["sample", "--model", model]).exception, ZeroDivisionError)
 
 

@@ -11,11 +11,12 @@ import pvae_zoo
 INTERRUPT = """
 import os, signal
 from pvae_zoo.runtime.model import PixelVAE
-real = PixelVAE.nll
-def nll(self, *args, first, **options):
-    if first:
+real, calls = PixelVAE.nll, []
+def nll(self, *args, **options):
+    calls.append(1)
+    if len(calls) == 2:
         os.kill(os.getpid(), signal.SIGINT)
-    return real(self, *args, first=first, **options)
+    return real(self, *args, **options)
 PixelVAE.nll = nll
 """
 
@@ -99,6 +100,18 @@ def test_bad_images_have_a_row_each_and_change_no_figure(run, model, folder, dig
     assert "is 8x9, the model takes 8x8" in reasons["b1-size.png"] and "--binarize" in reasons["b2-grey.png"]
     assert "8 bits" in reasons["b3-deep.png"] and "--convert" in reasons["b4-colour.png"]
     assert "transparent" in reasons["b5-alpha.png"] and "frames" in reasons["c1-animated.gif"]
+
+
+def test_an_images_row_is_its_own_in_any_folder_order_and_number_of_threads(run, model, folder):
+    whole = {row["path"]: row for row in report(run("nll", "--model", model, folder, "--json"))["images"]}
+    others = [str(folder / f"{name}.png") for name in "dbeca"]
+    for options in ([], ["--threads", 1], ["--threads", 3], ["--batch-size", 2]):
+        rows = report(run("nll", "--model", model, *others, "--json", *options))["images"]
+        assert [row["path"] for row in rows] == others and all(row == whole[row["path"]] for row in rows)
+    shutil.copy(folder / "c.png", folder / "0.png")
+    rows = report(run("nll", "--model", model, folder, "--json"))["images"]
+    assert rows[1:] == list(whole.values())
+    assert rows[0] | {"path": ""} == rows[3] | {"path": ""}
 
 
 def test_the_table_has_a_line_an_image_and_a_mean(run, model, folder):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import pvae_zoo
+from pvae_zoo.cli import sample
 from pvae_zoo.runtime.pictures import read_metadata
 
 INTERRUPT = """
@@ -129,7 +130,7 @@ def test_cuda_is_never_quietly_the_cpu(run, model, files):
 
 @pytest.mark.parametrize("target", ["x.jpg", "x", "/proc/x.png", "/dev/null/x.png"])
 def test_a_target_that_cannot_be_is_refused_before_the_work(run, model, monkeypatch, target):
-    monkeypatch.setattr(pvae_zoo, "load", None)
+    monkeypatch.setattr(sample, "load_model", None)
     result = run("sample", "--model", model, "--out", target)
     assert result.exit_code == 1 and result.stderr.startswith("Error: cannot write") and target in result.stderr
 

@@ -75,7 +75,7 @@ def test_pull_copies_a_bundle_that_works(run, zoo, eight):
 
 
 def test_pull_brings_the_card(run, zoo, tmp_path, monkeypatch):
-    (tmp_path / "tiny.md").write_text("# card")
+    (tmp_path / "mnist.md").write_text("# card")
     monkeypatch.setattr("pvae_zoo.pull.resources.files", lambda package: tmp_path)
     assert run("pull", "mnist", "--to", "copy").exit_code == 0
     assert (tmp_path / "copy" / "README.md").read_text() == "# card"
@@ -151,7 +151,7 @@ def _shift_weights(graph):
 def test_verify_finds_other_weights_behind_right_hashes(run, eight, copy_bundle, role):
     folder = copy_bundle(eight.bundle)
     rewrite(folder, role, _shift_weights)
-    result = run("verify", folder)
+    result = run("verify", folder, "--trust")
     assert result.exit_code == 1 and f"{role}: differs by" in result.stdout
 
 
@@ -165,7 +165,7 @@ def _rename_output(graph):
 def test_verify_finds_a_broken_contract(run, eight, copy_bundle):
     folder = copy_bundle(eight.bundle)
     rewrite(folder, "decoder", _rename_output)
-    result = run("verify", folder)
+    result = run("verify", folder, "--trust")
     assert result.exit_code == 1 and "PROBLEM          decoder: its outputs are zz" in result.stdout
 
 
@@ -174,7 +174,7 @@ def test_verify_finds_a_wrong_shape_in_the_config(run, eight, copy_bundle):
     config = json.loads((folder / CONFIG).read_text())
     config["graphs"]["prior"]["inputs"][0]["shape"] = ["N", 4]
     (folder / CONFIG).write_text(json.dumps(config))
-    result = run("verify", folder)
+    result = run("verify", folder, "--trust")
     assert result.exit_code == 1 and "config.json says float32 ['N', 4]" in result.stdout
 
 
@@ -187,7 +187,7 @@ def test_verify_survives_what_is_no_graph(run, eight, copy_bundle):
         (folder / spec["file"]).write_bytes(b"nothing")
         spec |= {"size": 7, "sha256": hashlib.sha256(b"nothing").hexdigest()}
     (folder / CONFIG).write_text(json.dumps(config))
-    result = run("verify", folder)
+    result = run("verify", folder, "--trust")
     assert result.exit_code == 1 and "prior: onnxruntime does not load it" in result.stdout
     assert "golden.npz cannot be read" in result.stdout
 

@@ -1,12 +1,17 @@
 import hashlib
 import json
+import os
+import stat
+import sys
 
 import pytest
 
-from pvae_zoo.bundle import CONFIG, EVALUATION, GOLDEN, ROLES, WEIGHTS, Bundle, file_spec
+from pvae_zoo import bundle as bundle_module
+from pvae_zoo.bundle import CONFIG, CONFIG_BYTES, EVALUATION, GOLDEN, ROLES, WEIGHTS, Bundle, file_spec
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime import grid, networks
 from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.trust.regular_files import open_regular
 
 AGAIN = "pull or export the bundle again"
 
@@ -139,22 +144,153 @@ def test_every_other_file_is_verified_too(folder, name):
     assert error_of(lambda: bundle.read(spec)).startswith(f"{folder / name} is not what was published")
 
 
+HOSTILE_NAMES = {
+    "parent": "../decoder.onnx",
+    "parent in the middle": "a/../decoder.onnx",
+    "parents": "../../../../etc/passwd",
+    "absolute": "/etc/passwd",
+    "home": "~/decoder.onnx",
+    "drive": "C:\\decoder.onnx",
+    "drive, relative": "C:decoder.onnx",
+    "share": "\\\\host\\share\\decoder.onnx",
+    "parent of Windows": "..\\decoder.onnx",
+    "folder": "a/decoder.onnx",
+    "here": "./decoder.onnx",
+    "slash at the end": "decoder.onnx/",
+    "device of Windows": "con",
+    "device of Unix": "/dev/zero",
+    "stream": "decoder.onnx:hidden",
+    "NUL": "decoder.onnx\0",
+    "NUL alone": "\0",
+    "line end": "decoder.onnx\n",
+    "dot at the end": "decoder.onnx.",
+    "space at the end": "decoder.onnx ",
+    "empty": "",
+    "dot": ".",
+    "dots": "..",
+    "very long": "d" * 100_000,
+    "Cyrillic": "dec\u043eder.onnx",
+    "full width": "\uff44ecoder.onnx",
+    "reversed": "\u202exnno.redoced",
+    "escape": "\x1b[2Jdecoder.onnx",
+    "surrogate": "\ud800",
+    "upper case": "DECODER.ONNX",
+    "another graph": "encoder.onnx",
+    "the config": "config.json",
+    "URL": "https://example.org/decoder.onnx",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES.keys())
+@pytest.mark.parametrize("which", ["graph", "golden", "weights"])
+def test_a_file_of_any_other_name_is_refused_before_one_is_opened(folder, monkeypatch, name, which):
+    file = {"graph": "decoder.onnx", "golden": GOLDEN, "weights": WEIGHTS}[which]
+    edit(folder, lambda data: (data["graphs"]["decoder"] if which == "graph" else data[which]).update(file=name))
+    opened = []
+    monkeypatch.setattr(bundle_module, "open_regular", lambda path: opened.append(path.name) or open_regular(path))
+    message = error_of(lambda: Bundle(folder))
+    assert opened == [CONFIG]
+    assert message.startswith(f"{folder / CONFIG} calls {file} '") and message.endswith(f"'; {AGAIN}")
+    assert message.isprintable() and len(message) < 200 + len(str(folder))
+
+
+def test_two_graphs_with_each_others_names_are_refused(folder):
+    def swap(data):
+        graphs = data["graphs"]
+        graphs["encoder"], graphs["decoder"] = graphs["decoder"], graphs["encoder"]
+
+    edit(folder, swap)
+    assert "calls encoder.onnx 'decoder.onnx'" in error_of(lambda: Bundle(folder))
+
+
+@pytest.mark.parametrize("role", ["surprise", "prior_step", "../encoder", "\x1b[2J", ""])
+def test_a_graph_of_no_role_is_refused(folder, role):
+    edit(folder, lambda data: data["graphs"].update({role: data["graphs"]["encoder"]}))
+    message = error_of(lambda: Bundle(folder))
+    assert "names a graph for '" in message and "which is no role" in message and message.isprintable()
+
+
 @pytest.mark.parametrize(
-    "name", ["../decoder.onnx", "/etc/passwd", "a/b.onnx", "./decoder.onnx", "decoder.onnx/", "a\0b"]
+    "content",
+    [
+        b'{"format": ' + b"9" * 5000 + b"}",
+        b'{"format": NaN}',
+        b'{"format": 1, "training": {"hours": Infinity}}',
+        b'{"format": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"format": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
+        b'{"format": "\\u001b[2J"}',
+        b'{"format": 1, "\\u001b[2J": 1}',
+        b'{"format": 1, "name": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"format": 1, "name": ' + b"9" * 4200 + b"}",
+        b'{"format": 1, "name": "' + b"x" * (1 << 20) + b'"}',
+        b" " * ((1 << 20) + 1),
+    ],
+    ids=range(11),
 )
-def test_a_file_outside_the_bundle_is_refused(folder, name):
-    outside = folder.parent / "decoder.onnx"
-    outside.write_bytes((folder / "decoder.onnx").read_bytes())
-    edit(folder, lambda data: data["graphs"]["decoder"].update(file=name))
-    message = error_of(lambda: Bundle(folder).read_graph("decoder"))
-    assert message == f"{folder / CONFIG} names the file {name!r} outside the bundle"
+def test_json_of_malice_is_one_short_line(folder, content):
+    (folder / CONFIG).write_bytes(content)
+    message = error_of(lambda: Bundle(folder))
+    assert message.startswith(f"{folder / CONFIG} ") and message.isprintable()
+    assert len(message) < 400 + len(str(folder))
 
 
-@pytest.mark.parametrize("name", ["", ".", ".."])
-def test_a_folder_in_place_of_a_file_is_refused(folder, name):
-    edit(folder, lambda data: data["graphs"]["decoder"].update(file=name))
-    with pytest.raises(PvaeZooError):
-        Bundle(folder).read_graph("decoder")
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_does_not_have_are_refused(folder, constant):
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(text.replace('"hours": 2.0', f'"hours": {constant}'))
+    assert error_of(lambda: Bundle(folder)) == f"{folder / CONFIG} cannot be read: {constant} is not JSON; {AGAIN}"
+
+
+def test_a_config_larger_than_any_of_ours_is_refused(folder):
+    data = (folder / CONFIG).read_bytes()
+    (folder / CONFIG).write_bytes(data.ljust(CONFIG_BYTES))
+    Bundle(folder)
+    (folder / CONFIG).write_bytes(data.ljust(CONFIG_BYTES + 1))
+    assert error_of(lambda: Bundle(folder)) == f"{folder / CONFIG} cannot be read: it is larger than 1 MiB; {AGAIN}"
+
+
+def test_the_hash_of_the_config_is_of_the_bytes_that_were_parsed(gates, folder):
+    bundle = Bundle(folder)
+    assert bundle.config_sha256 == hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()
+    with (folder / CONFIG).open("a") as file:
+        file.write(" ")
+    assert Bundle(folder).config == bundle.config
+    assert Bundle(folder).config_sha256 == hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest()
+    assert Bundle(folder).config_sha256 != bundle.config_sha256 == gates.bundle.config_sha256
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="makes pipes, sockets and links to devices")
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["encoder.onnx", GOLDEN, WEIGHTS, CONFIG])
+@pytest.mark.parametrize("what", ["pipe", "link to a pipe", "link to a device", "socket"])
+def test_what_only_looks_like_a_file_is_refused_at_once(folder, name, what):
+    path = folder / name
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "link to a pipe":
+        os.mkfifo(folder / "pipe")
+        path.symlink_to("pipe")
+    elif what == "link to a device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+
+    def read_everything():
+        bundle = Bundle(folder)
+        for spec in bundle.files():
+            bundle.read(spec)
+
+    message = error_of(read_everything)
+    assert message.startswith(f"{path} cannot be read") and message.endswith(AGAIN)
+
+
+def test_a_link_to_a_file_is_as_good_as_the_file(gates, tmp_path):
+    for path in gates.bundle.folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    bundle = Bundle(tmp_path)
+    for spec in bundle.files():
+        assert bundle.read(spec) == gates.bundle.read(spec)
 
 
 def test_the_digest_is_of_the_graphs_alone(gates, upsample, folder):

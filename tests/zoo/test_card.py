@@ -1,4 +1,5 @@
 import pytest
+from huggingface_hub import ModelCard
 
 from pvae_zoo.bundle import Bundle
 from pvae_zoo.card import render_card
@@ -23,22 +24,27 @@ def measured(gates, copy_bundle):
     return bundle
 
 
-def front_matter(card):
-    start, head, body = card.split("---\n", 2)
-    assert start == "" and body.startswith("\n# ")
-    return dict(line.split(": ", 1) for line in head.splitlines())
-
-
 def test_a_card_renders_without_figures(tiny):
     card = render_card(tiny.bundle)
     assert "Not measured yet." in card and "(none yet)" in card
     assert "$" not in card and "None" not in card and "nan" not in card.lower().split()
 
 
-def test_front_matter_is_plain_key_and_value(tiny):
-    fields = front_matter(render_card(tiny.bundle))
-    assert fields["license"] == "mit" and fields["pipeline_tag"] == "unconditional-image-generation"
-    assert all(value.startswith("[") == value.endswith("]") for value in fields.values())
+def test_the_hub_reads_the_front_matter(tiny):
+    data = ModelCard(render_card(tiny.bundle)).data
+    assert data.license == "mit" and data.pipeline_tag == "unconditional-image-generation" and "onnx" in data.tags
+    assert data.eval_results is None
+
+
+def test_the_model_index_has_every_figure(measured):
+    results = ModelCard(render_card(measured)).data.eval_results
+    found = {(r.dataset_split, r.metric_type): (r.metric_value, r.metric_args["samples"]) for r in results}
+    assert found == {
+        ("test", "bits_per_dim"): (0.1479, 1), ("test", "nll_nats"): (80.376, 1),
+        ("valid", "bits_per_dim"): (0.15, 64), ("valid", "nll_nats"): (81.502, 64),
+        ("valid", "iwae_nll_nats"): (79.913, 64),
+    }  # fmt: skip
+    assert {(r.dataset_name, r.dataset_type) for r in results} == {("made up", "made-up")}
 
 
 def test_a_card_holds_every_figure_and_the_command_that_made_it(measured):

@@ -110,3 +110,18 @@ def test_results_of_other_weights_are_dropped(bundle, images):
     save_evaluation(retrained, replace(row, split="valid", model_sha256=retrained.digest))
     assert [stored["split"] for stored in stored_evaluations(retrained)] == ["valid"]
     assert [stored["split"] for stored in retrained.evaluation()["results"]] == ["valid"]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"nll_nats": "80"}, {"kl_nats": 3}, {"command": "\x1b[2J"}, {"command": "x" * 2000}, {"extra": 1}, {"images": None}],
+)
+def test_what_is_no_result_is_left_out(gates, copy_bundle, spoilt):
+    bundle = Bundle(copy_bundle(gates.bundle))
+    row = {
+        "split": "test", "images": 3, "of": 3, "samples": 1, "seed": 0, "nll_nats": 1.0, "standard_error_nats": 0.1,
+        "bits_per_dim": 0.1, "reconstruction_nats": 0.5, "kl_nats": [0.5], "iwae_nll_nats": None, "provider": "CPU",
+        "model_sha256": bundle.digest, "command": "pvae-zoo evaluate",
+    }  # fmt: skip
+    (bundle.folder / "evaluation.json").write_text(json.dumps({"results": [row, row | spoilt]}))
+    assert stored_evaluations(bundle) == [row]

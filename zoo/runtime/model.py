@@ -23,9 +23,9 @@ from pvae_zoo.runtime.bounds import score
 from pvae_zoo.runtime.completion import resampled_z1
 from pvae_zoo.runtime.drawing import PixelNoise, draw_from_noise, draw_from_z1, draw_steps, part_of
 from pvae_zoo.runtime.grid import Progress
-from pvae_zoo.runtime.networks import SCORE_BATCH, Images, Latent, Networks
-from pvae_zoo.runtime.scoring import Gaussian, Scores, merge_scores
-from pvae_zoo.runtime.sessions import Device, active_provider, cores
+from pvae_zoo.runtime.networks import Images, Latent, Networks
+from pvae_zoo.runtime.scoring import Gaussian, Scores
+from pvae_zoo.runtime.sessions import CPU, Device, active_provider, cores
 from pvae_zoo.runtime.wavefront import Order
 
 Level = Literal["top", "bottom", "pixels"]
@@ -116,25 +116,21 @@ class PixelVAE:
             drawn.append(draw_from_noise(self.networks, eps, pixels, order=order, progress=report))
         return np.concatenate(drawn)
 
-    def nll(self, images: Images, *, samples: int = 1, seed: int = 0, first: int = 0) -> Scores:
+    def nll(self, images: Images, *, samples: int = 1, seed: int = 0) -> Scores:
         """Score images.
+
+        The figures of an image depend on nothing but the image, the model, ``samples`` and ``seed``: neither on the
+        images beside it nor on ``threads``.
 
         Args:
             images: uint8 ``(N, C, H, W)`` with values ``0 .. levels - 1``.
             samples: draws of z an image; more than one add the importance-weighted bound.
             seed: of the draws.
-            first: index of the first image, for its noise.
         """
         self._check(images)
         _check_at_least(1, "samples", samples)
-        _check_at_least(0, "first", first)
-        per_batch = max(1, SCORE_BATCH // samples)
-        parts = []
-        for start in range(0, len(images), per_batch):
-            chunk = images[start : start + per_batch]
-            indices = range(first + start, first + start + len(chunk))
-            parts.append(score(self.networks, chunk, indices, samples, seed))
-        return merge_scores(parts)
+        workers = self.threads if self.provider == CPU else 1
+        return score(self.networks.single_threaded, images, samples=samples, seed=seed, workers=workers)
 
     def encode(self, images: Images) -> list[Gaussian]:
         """The posterior of each level, bottom first, of uint8 ``(N, C, H, W)``."""

@@ -7,6 +7,7 @@ how.
 from __future__ import annotations
 
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,13 @@ Latent = NDArray[np.float32]
 
 SCORE_BATCH = 64
 """Rows of a whole-image graph at once: more fill the caches, not the cores."""
+
+ROWS = 16
+"""Rows of a whole-image graph are filled up to a multiple of this: as many as a vector register of a CPU has float32.
+
+onnxruntime computes what is left over at the end of a tensor by other instructions, which round otherwise; where every
+tensor is a whole number of registers, a row's results are the same to the last bit at any place of any batch.
+"""
 
 LOGITS_AT_ONCE = 1 << 24
 """Logits of the teacher-forced decoder at once, for a few hundred MiB (a colour image of 64x64 has 3 million)."""
@@ -43,12 +51,23 @@ class Networks:
         self.config = bundle.config
         self.levels = len(bundle.config.latents)
         self._sessions: dict[str, Any] = {}
+        self._opening = Lock()
 
     def session(self, role: str) -> Any:
         """The onnxruntime session of a whole-image graph."""
-        if role not in self._sessions:
-            self._sessions[role] = open_session(self.bundle.read_graph(role), self.device, self.threads)
-        return self._sessions[role]
+        with self._opening:
+            if role not in self._sessions:
+                self._sessions[role] = open_session(self.bundle.read_graph(role), self.device, self.threads)
+            return self._sessions[role]
+
+    @cached_property
+    def single_threaded(self) -> Networks:
+        """The same networks on one thread, to be run side by side.
+
+        onnxruntime's own threads cut a product of matrices where its size says, and the cut changes the last bits: on
+        more than one thread a row's figures depend on how many rows there are.
+        """
+        return self if self.threads == 1 else Networks(self.bundle, self.device, 1)
 
     @cached_property
     def pixel_sampler(self) -> StepSampler:
@@ -65,7 +84,7 @@ class Networks:
     def posteriors(self, images: Images) -> list[Gaussian]:
         """q(z_l|x) of each level, bottom first."""
         batches = [images[start : start + SCORE_BATCH] for start in range(0, len(images), SCORE_BATCH)]
-        outputs = [self.session("encoder").run(None, {"image": np.ascontiguousarray(batch)}) for batch in batches]
+        outputs = [self._run("encoder", None, {"image": batch}) for batch in batches]
         joined = [np.concatenate(column) for column in zip(*outputs, strict=True)]
         return [Gaussian(mean, log_std) for mean, log_std in zip(joined[0::2], joined[1::2], strict=True)]
 
@@ -78,7 +97,7 @@ class Networks:
         for start in range(0, len(z1), SCORE_BATCH):
             chosen = slice(start, start + SCORE_BATCH)
             feed = {"z1": z1[chosen], "context": self._context("prior_context", "z2", z2[chosen])}
-            parts.append(self.session("prior").run(["prior_mean", "prior_log_std"], feed))
+            parts.append(self._run("prior", ["prior_mean", "prior_log_std"], feed))
         mean, log_std = (np.concatenate(column) for column in zip(*parts, strict=True))
         return [Gaussian(mean, log_std), None]
 
@@ -98,13 +117,15 @@ class Networks:
     def log_prob(self, images: Images, z1: Latent) -> NDArray[np.float32]:
         """log p(x|z1) of every value of paired images and latents, teacher-forced, ``(N, C, H, W)``."""
         image = self.config.image
-        rows = min(SCORE_BATCH, max(1, LOGITS_AT_ONCE // (image.dimensions * image.logits_per_value)))
+        most = max(1, LOGITS_AT_ONCE // (image.dimensions * image.logits_per_value))
+        rows = min(SCORE_BATCH, most)
         parts = []
         for start in range(0, len(images), rows):
             chosen = slice(start, start + rows)
             context = self._context("decoder_context", "z1", z1[chosen])
-            feed = {"image": np.ascontiguousarray(images[chosen]), "context": context}
-            parts.append(self.session("decoder").run(["log_prob"], feed)[0])
+            feed = {"image": images[chosen], "context": context}
+            # The few large images that fit at once need no filling up: their sides are whole registers.
+            parts.append(self._run("decoder", ["log_prob"], feed, min(ROWS, most))[0])
         return np.concatenate(parts)
 
     def draw_pixels(
@@ -122,5 +143,12 @@ class Networks:
         return self.pixel_sampler.draw(what, order=order, progress=progress)
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
-        batches = [np.ascontiguousarray(z[start : start + SCORE_BATCH]) for start in range(0, len(z), SCORE_BATCH)]
-        return np.concatenate([self.session(role).run(["context"], {name: batch})[0] for batch in batches])
+        batches = [z[start : start + SCORE_BATCH] for start in range(0, len(z), SCORE_BATCH)]
+        return np.concatenate([self._run(role, ["context"], {name: batch})[0] for batch in batches])
+
+    def _run(self, role: str, names: list[str] | None, feed: dict[str, Any], multiple: int = ROWS) -> list[Any]:
+        """Outputs of a whole-image graph for rows filled up with copies of the last one."""
+        count = len(next(iter(feed.values())))
+        rows = np.minimum(np.arange(count + -count % multiple), count - 1)
+        outputs = self.session(role).run(names, {name: values[rows] for name, values in feed.items()})
+        return [output[:count] for output in outputs]

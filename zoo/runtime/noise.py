@@ -6,11 +6,15 @@ made from the generator's raw words, which NumPy keeps stable and any language c
 4b + 3 are the four words, in order, of the Philox4x64-10 block with key (seed, image) and counter (b + 1, 0, stage, 0),
 lowest word first. The first block has counter 1, not 0: NumPy increments the counter before each block.
 
+What is drawn has an index, which is its image's number. What is scored is an image that somebody has, and its number is
+made from its pixels (`content_key`): its figures are then the same in any folder, order, shard or cluster.
+
 Reference: Parallel Random Numbers: As Easy as 1, 2, 3 (Salmon et al., 2011).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,6 +43,16 @@ def check_seed(seed: int) -> int:
     return seed
 
 
+def content_key(image: NDArray[np.uint8]) -> int:
+    """The number of an image that is scored, 0 to 2^64 - 1.
+
+    It is the first 8 bytes, lowest first, of the SHA-256 of the values ``(C, H, W)`` in C order. Equal images share
+    their noise, and so their figures; among a million different ones, two share it with a probability of 3e-8, which
+    would couple their draws and spoil neither.
+    """
+    return int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little")
+
+
 def _words(seed: int, image: int, stage: int, count: int) -> NDArray[np.uint64]:
     stream = np.random.Philox(key=np.array([seed, image], np.uint64), counter=np.array([0, 0, stage, 0], np.uint64))
     return stream.random_raw(count)
@@ -49,7 +63,7 @@ def uniforms(seed: int, images: Sequence[int], stage: int, count: int) -> NDArra
 
     Args:
         seed: 0 to 2^63 - 1.
-        images: indices of the images.
+        images: numbers of the images, 0 to 2^64 - 1.
         stage: what the noise is for.
         count: numbers an image; more of them continue the same stream.
 

@@ -157,6 +157,11 @@ def check_target(target: str | os.PathLike[str]) -> None:
         raise write_error(Path(target), error) from error
 
 
+def file_name(index: int) -> str:
+    """The name of image ``index`` in a folder of images without names of their own."""
+    return f"{index:05}.png"
+
+
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """What `save_grid` or `save_images` noted in a PNG; empty if somebody else made it.
 
@@ -193,7 +198,7 @@ def _check_count(images: NDArray[np.uint8]) -> None:
 
 def _file_names(names: Sequence[str] | None, count: int) -> list[str]:
     if names is None:
-        return [f"{index:05}.png" for index in range(count)]
+        return [file_name(index) for index in range(count)]
     files = [name if name.lower().endswith(".png") else f"{name}.png" for name in names]
     if len(files) != count:
         raise PvaeZooError(f"{len(files)} names for {count} images: give one for each")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ class Figures:
     iwae_nll_nats: float | None
 
 
+NAMES = tuple(field.name for field in fields(Figures))
+
+
 @dataclass(frozen=True)
 class Row:
     """What became of one file: its figures, or the reason why there are none; a note of what was converted."""
@@ -37,39 +40,59 @@ class Row:
     reason: str | None = None
     note: str | None = None
 
+    def as_dict(self) -> dict[str, Any]:
+        """The row as reports and part files have it."""
+        if self.figures is None:
+            return {"path": self.path, "status": "error", "reason": self.reason}
+        note = {} if self.note is None else {"note": self.note}
+        return {"path": self.path, "status": "ok"} | note | figures_by_name(self.figures)
 
-@dataclass
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Row:
+        """The row that `as_dict` gave, to the last bit, after JSON too."""
+        if data["status"] != "ok":
+            return cls(data["path"], None, reason=data["reason"])
+        figures = {name: data.get(name) for name in NAMES}
+        return cls(data["path"], Figures(**figures | {"kl_nats": tuple(data["kl_nats"])}), note=data.get("note"))
+
+
 class Summary:
-    """The figures of all rows so far."""
+    """The figures of all rows so far, in the memory of one (Welford's running mean and variance)."""
 
-    failed: int = 0
-    _rows: list[NDArray[np.float64]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.count = 0
+        """Images that were scored."""
+        self.failed = 0
+        self._mean: NDArray[np.float64] = np.zeros(0)
+        self._squares = 0.0
+        self._has_iwae = False
 
     def add(self, row: Row) -> None:
         if row.figures is None:
             self.failed += 1
             return
         f = row.figures
-        iwae = math.nan if f.iwae_nll_nats is None else f.iwae_nll_nats
-        self._rows.append(np.array([f.bits_per_dim, f.nll_nats, f.reconstruction_nats, iwae, *f.kl_nats]))
-
-    @property
-    def count(self) -> int:
-        """Images that were scored."""
-        return len(self._rows)
+        self._has_iwae = f.iwae_nll_nats is not None
+        values = np.array([f.bits_per_dim, f.nll_nats, f.reconstruction_nats, f.iwae_nll_nats or 0.0, *f.kl_nats])
+        self.count += 1
+        if self.count == 1:
+            self._mean = np.zeros_like(values)
+        gap = values - self._mean
+        self._mean += gap / self.count
+        self._squares += float(gap[1] * (values[1] - self._mean[1]))
 
     @property
     def mean(self) -> Figures | None:
         """Mean figures of the images that were scored; None if there was none."""
-        if not self._rows:
+        if not self.count:
             return None
-        bits, nll, reconstruction, iwae, *kl = (float(value) for value in np.mean(self._rows, axis=0))
+        bits, nll, reconstruction, iwae, *kl = (float(value) for value in self._mean)
         return Figures(
             bits_per_dim=bits,
             nll_nats=nll,
             reconstruction_nats=reconstruction,
             kl_nats=tuple(kl),
-            iwae_nll_nats=None if math.isnan(iwae) else iwae,
+            iwae_nll_nats=iwae if self._has_iwae else None,
         )
 
     @property
@@ -77,7 +100,7 @@ class Summary:
         """Standard error of the mean ``nll_nats``; 0 for one image, None for none."""
         if self.count < 2:
             return 0.0 if self.count else None
-        return float(np.array([row[1] for row in self._rows]).std(ddof=1) / math.sqrt(self.count))
+        return math.sqrt(self._squares / (self.count - 1) / self.count)
 
 
 def score_files(
@@ -91,8 +114,7 @@ def score_files(
 ) -> Iterator[Row]:
     """Score files in their order.
 
-    The noise belongs to an image's place among those that can be read, so the figures are those of `PixelVAE.nll` on
-    these images as one array, whatever ``batch_size`` is.
+    The figures of an image are its own, whatever the other files and ``batch_size`` are.
 
     Args:
         model: scores.
@@ -102,15 +124,13 @@ def score_files(
         seed: of the draws.
         batch_size: images in memory at once.
     """
-    scored = 0
     for start in range(0, len(sources), batch_size):
         batch = sources[start : start + batch_size]
         results = [read(source) for source in batch]
         images = [result[0] for result in results if not isinstance(result, ImageError)]
         figures: Iterator[Figures] = iter(())
         if images:
-            figures = _figures(model.nll(np.stack(images), samples=samples, seed=seed, first=scored))
-            scored += len(images)
+            figures = _figures(model.nll(np.stack(images), samples=samples, seed=seed))
         for source, result in zip(batch, results, strict=True):
             if isinstance(result, ImageError):
                 yield Row(source.name, None, reason=str(result))
@@ -130,7 +150,6 @@ def _figures(scores: Scores) -> Iterator[Figures]:
         )
 
 
-def figures_by_name(figures: Figures | None, samples: int) -> dict[str, Any]:
-    """The figures by their names; ``iwae_nll_nats`` only where there is more than one sample."""
-    names = ["bits_per_dim", "nll_nats", "reconstruction_nats", "kl_nats", *(["iwae_nll_nats"] if samples > 1 else [])]
-    return {name: getattr(figures, name, None) for name in names}
+def figures_by_name(figures: Figures) -> dict[str, Any]:
+    """The figures by their names; ``iwae_nll_nats`` only where there is one."""
+    return {name: value for name in NAMES if (value := getattr(figures, name)) is not None}

@@ -54,6 +54,7 @@ def import_onnxruntime() -> ModuleType:
         ) from error
     if not hasattr(onnxruntime, "InferenceSession"):
         raise PvaeZooError(_MISSING)
+    os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)  # a graph does not configure what opens it
     module: ModuleType = onnxruntime
     return module
 

@@ -1,3 +1,4 @@
+import hashlib
 import math
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_philox_gives_the_known_answers_of_its_authors():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
-@pytest.mark.parametrize("image", [0, 5, 2**40])
+@pytest.mark.parametrize("image", [0, 5, 2**40, 2**63, MASK])
 @pytest.mark.parametrize("stage", [noise.PIXELS, 1, noise.POSTERIOR + 1, noise.RESAMPLING])
 def test_noise_can_be_computed_from_its_description(seed, image, stage):
     raw = words(seed, image, stage, 10)
@@ -96,6 +97,16 @@ def test_every_word_makes_a_finite_normal(monkeypatch):
     z = noise.normals(0, [0], 1, 6)
     assert np.isfinite(z).all() and np.abs(z).max() < 9
     assert noise.uniforms(0, [0], 0, 6).max() == 1 - 2**-24
+
+
+def test_the_number_of_an_image_is_the_start_of_the_hash_of_its_values():
+    image = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    known = int.from_bytes(hashlib.sha256(bytes(range(24))).digest()[:8], "little")
+    assert noise.content_key(image) == known
+    assert noise.content_key(np.asfortranarray(image)) == known  # the values, not how they lie in memory
+    changed = image.copy()
+    changed[1, 2, 3] ^= 1
+    assert noise.content_key(changed) != known
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])

@@ -1,0 +1,73 @@
+"""``merge``: put the parts of a sharded run together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.output import echo_json, exit_for_failures
+from pvae_zoo.cli.scores import print_scores
+from pvae_zoo.errors import PvaeZooError
+
+
+@click.command("merge")
+@click.argument("folder", metavar="DIR")
+@click.option("--out", "-o", metavar="FILE", help="Write there what would be printed.")
+@json_option
+def merge_command(folder: str, out: str | None, as_json: bool) -> None:
+    """Put the parts in DIR together: those of nll --shard and nll --ray, or of sample --shard.
+
+    Of nll, prints what one run over all images would have printed, with its exit code. Of sample, sees that every image
+    is there and is what was drawn. Nothing is printed unless all parts are there, whole and of one run.
+
+    \b
+    Example:
+        pvae-zoo merge parts/
+        pvae-zoo merge parts/ --json --out scores.json
+    """
+    from pvae_zoo.scale.merge import part_names
+
+    scores = part_names(Path(folder), "part", ".jsonl")
+    samples = part_names(Path(folder), "samples", ".json")
+    if scores and samples:
+        raise PvaeZooError(f"{folder} holds parts of nll and of sample: keep them in folders of their own")
+    if not scores and not samples:
+        raise PvaeZooError(f"{folder} holds no part: run pvae-zoo nll or sample with --shard 1/N --out {folder} first")
+    if scores:
+        _merge_scores(Path(folder), out, as_json)
+    elif out is not None:
+        raise click.UsageError("--out is for parts of nll: the files of sample are where they belong")
+    else:
+        _check_samples(Path(folder), as_json)
+
+
+def _merge_scores(folder: Path, out: str | None, as_json: bool) -> None:
+    from pvae_zoo.atomic import atomic_path
+    from pvae_zoo.scale.merge import ScoredParts
+
+    parts = ScoredParts(folder)
+    header = parts.header
+    head = {"model": header.model, "provider": header.provider, "samples": header.samples, "seed": header.seed}
+    if out is None:
+        summary = print_scores(head, parts.rows(), levels=header.levels, as_json=as_json)
+    else:
+        with atomic_path(Path(out)) as path, path.open("w", encoding="utf-8") as file:
+            summary = print_scores(head, parts.rows(), levels=header.levels, as_json=as_json, file=file)
+        click.echo(f"{out}: {header.sources} images of {header.model}")
+    exit_for_failures(summary.failed, header.sources)
+
+
+def _check_samples(folder: Path, as_json: bool) -> None:
+    from pvae_zoo.scale.samples import check_samples
+
+    manifest = check_samples(folder)
+    if as_json:
+        names = ("model", "model_sha256", "provider", "n", "seed", "temperature", "shards")
+        echo_json({name: getattr(manifest, name) for name in names})
+    else:
+        click.echo(
+            f"{folder}: all {manifest.n} images of {manifest.model}, seed {manifest.seed}, are there and are what was "
+            f"drawn ({manifest.shards} shards)"
+        )

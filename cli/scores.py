@@ -1,0 +1,89 @@
+"""What is printed of scores: a table as it grows, or one JSON document."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from pvae_zoo.cli.output import finite
+
+if TYPE_CHECKING:
+    from pvae_zoo.runtime.score_files import Figures, Row, Summary
+
+_IN_MEMORY = 1 << 20
+
+
+def print_scores(
+    head: dict[str, Any], rows: Iterable[Row], *, levels: int, as_json: bool, file: IO[str] | None = None
+) -> Summary:
+    """Print rows and their mean.
+
+    Args:
+        head: model, provider, samples and seed.
+        rows: printed as they come, except as JSON, which is printed whole.
+        levels: of latents.
+        file: standard output unless given.
+    """
+    from pvae_zoo.runtime.score_files import Summary
+
+    summary = Summary()
+
+    def counted() -> Iterable[Row]:
+        for row in rows:
+            summary.add(row)
+            yield row
+
+    if as_json:
+        _print_json(head, counted(), summary, file)
+    else:
+        click.echo(f"{head['model']} on {head['provider']}", err=True)
+        _print_table(counted(), summary, levels, head["samples"], file)
+    return summary
+
+
+def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: int, file: IO[str] | None) -> None:
+    """A line an image as soon as it is scored, the path last."""
+    heads = ["BITS/DIM", "NATS", "RECONSTRUCTION", *(f"KL z{level + 1}" for level in range(levels))]
+    heads += [f"IWAE K={samples}"] if samples > 1 else []
+    widths = [max(8, len(head)) for head in heads]
+
+    def line(figures: Figures) -> str:
+        values = [figures.nll_nats, figures.reconstruction_nats, *figures.kl_nats]
+        values += [] if figures.iwae_nll_nats is None else [figures.iwae_nll_nats]
+        cells = [f"{figures.bits_per_dim:.4f}", *(f"{value:.2f}" for value in values)]
+        return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+
+    click.echo("  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH", file)
+    for row in rows:
+        blank = "error".rjust(widths[0]).ljust(sum(widths) + 2 * len(widths) - 2)
+        note = f" ({row.note})" if row.note else ""
+        text = f"{blank}  {row.path}: {row.reason}"
+        click.echo(text if row.figures is None else f"{line(row.figures)}  {row.path}{note}", file)
+    if summary.mean is not None:
+        many = f"{summary.count} image{'s' * (summary.count > 1)}"
+        click.echo(f"{line(summary.mean)}  mean of {many}, standard error {summary.standard_error_nats:.2f} nats", file)
+
+
+def _print_json(head: dict[str, Any], rows: Iterable[Row], summary: Summary, file: IO[str] | None) -> None:
+    """One document, with a line an image: kept on disk until it is whole, so that an interrupted one is not printed."""
+    from pvae_zoo.runtime.score_files import NAMES
+
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as text:
+        text.write("{" + json.dumps(head)[1:-1] + ', "images": [')
+        for index, row in enumerate(rows):
+            text.write((",\n  " if index else "\n  ") + json.dumps(finite(row.as_dict())))
+        names = [name for name in NAMES if name != "iwae_nll_nats" or head["samples"] > 1]
+        mean = {name: getattr(summary.mean, name, None) for name in names} | {
+            "standard_error_nats": summary.standard_error_nats,
+            "count": summary.count,
+            "failed": summary.failed,
+        }
+        text.write('\n], "mean": ' + json.dumps(finite(mean)) + "}\n")
+        text.seek(0)
+        shutil.copyfileobj(text, file or sys.stdout)

@@ -1,0 +1,208 @@
+"""Part files of scores: one JSON line for what was asked, then one for each image, in the order of the images.
+
+A part grows as ``part-0003-of-0008.jsonl.partial`` and gets its name without ``.partial`` once it is whole. Whatever
+stops the work leaves whole rows and perhaps a torn one, which is dropped: a rerun goes on after the last whole row. It
+does so only if the first line is what it would write itself, so that figures of two models never share a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from io import BufferedRandom
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pvae_zoo.atomic import write_error
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.runtime.score_files import Row
+from pvae_zoo.scale.headers import Header, check_same, parse_header, read_header
+from pvae_zoo.scale.shards import Shard
+
+try:
+    import fcntl
+except ImportError:  # Windows: a part is checked as a whole before it gets its name
+    fcntl = None  # type: ignore[assignment]
+
+PARTIAL = ".partial"
+
+
+def part_path(folder: Path, shard: Shard) -> Path:
+    return folder / f"part-{shard.name}.jsonl"
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a complete part.
+
+    Raises:
+        PvaeZooError: if it is not whole, naming the first image that is missing or out of place.
+    """
+    header = read_header(path)
+    wanted = iter(header.block)
+    again = f"delete it and run --shard {header.shard}/{header.shards} again"
+    with path.open("rb") as file:
+        file.readline()
+        for line in file:
+            index, row = _parsed_row(line) or (None, None)
+            expected = next(wanted, None)
+            if row is None or index != expected:
+                raise PvaeZooError(f"{path} is damaged where image {expected} should be: {again}")
+            yield row
+    missing = next(wanted, None)
+    if missing is not None:
+        raise PvaeZooError(f"{path} is cut short before image {missing}: {again}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A complete part.
+
+    Attributes:
+        path: its file.
+        count: images in it.
+        failed: those of them without figures.
+        was_there: it was complete before.
+    """
+
+    path: Path
+    count: int
+    failed: int
+    was_there: bool
+
+
+def write_part(
+    folder: Path,
+    header: Header,
+    score: Callable[[int], Iterator[Row]],
+    *,
+    batch_size: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Part:
+    """Score what is missing of a part and give it its name.
+
+    Args:
+        folder: where it belongs.
+        header: what it is of.
+        score: gives the rows of the part after the first so many.
+        batch_size: rows that are put on the disk at once.
+        progress: called with the number of rows that are done.
+
+    Raises:
+        PvaeZooError: if a part of another run is in the way, or the folder cannot be written.
+    """
+    path = part_path(folder, Shard(header.shard, header.shards))
+    if path.exists():
+        check_same(path, read_header(path), header)
+        failed = [row.figures is None for row in read_rows(path)]
+        return Part(path, len(failed), sum(failed), was_there=True)
+    with _growing(path, header) as part:
+        progress(part.done)
+        rows = score(part.done)
+        while batch := list(islice(rows, batch_size)):
+            part.add(batch)
+            progress(part.done)
+        part.finish()
+        return Part(path, part.done, part.failed, was_there=False)
+
+
+@contextmanager
+def _growing(path: Path, header: Header) -> Iterator[_Growing]:
+    """The part as far as it is, to go on with; its file is locked against a second process."""
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            _lock(file, partial)
+            yield _Growing(path, partial, file, header)
+    except OSError as error:
+        raise write_error(partial, error) from error
+
+
+class _Growing:
+    """A part that is being written: ``done`` rows so far, ``failed`` of them without figures."""
+
+    def __init__(self, path: Path, partial: Path, file: BufferedRandom, header: Header) -> None:
+        self._path, self._partial, self._file, self._header = path, partial, file, header
+        self.done = self.failed = 0
+        self._resume()
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Append rows and see them on the disk."""
+        for row in rows:
+            self._file.write(_line({"index": self._header.block[self.done], **row.as_dict()}))
+            self._count(row)
+        self._sync()
+
+    def finish(self) -> None:
+        """Give the whole part its name.
+
+        Raises:
+            PvaeZooError: if it is not whole after all, because two processes wrote it.
+        """
+        for _ in read_rows(self._partial):
+            pass
+        os.replace(self._partial, self._path)
+
+    def _resume(self) -> None:
+        line = self._file.readline()
+        if not line.endswith(b"\n"):
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(_line(asdict(self._header)))
+            self._sync()
+            return
+        check_same(self._partial, parse_header(self._partial, line), self._header)
+        end = self._file.tell()
+        while self.done < len(self._header.block):
+            index, row = _parsed_row(self._file.readline()) or (None, None)
+            if row is None or index != self._header.block[self.done]:
+                break
+            self._count(row)
+            end = self._file.tell()
+        self._file.seek(end)
+        self._file.truncate()
+
+    def _count(self, row: Row) -> None:
+        self.done += 1
+        self.failed += row.figures is None
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _lock(file: BufferedRandom, partial: Path) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PvaeZooError(f"another process is writing {partial}: wait for it, or end it first") from error
+    except OSError:  # some network drives know no locks
+        pass
+
+
+def _line(data: dict[str, Any]) -> bytes:
+    # ASCII, one line whatever the name; a figure that is no number stays what it is (NaN, Infinity).
+    return json.dumps(data).encode("ascii") + b"\n"
+
+
+def _parsed_row(line: bytes) -> tuple[int, Row] | None:
+    data = _parsed(line)
+    try:
+        return None if data is None else (data.pop("index"), Row.from_dict(data))
+    except (KeyError, TypeError):
+        return None
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line that was written to its end."""
+    try:
+        data = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
