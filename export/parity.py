@@ -16,8 +16,8 @@ from pvae_zoo.export.bundle import model_of
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.latents import posterior_noise
-from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
+from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.checkpoint import load_checkpoint
 from pvae_zoo.training.datasets import load_split

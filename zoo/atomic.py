@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pvae_zoo.errors import PvaeZooError
@@ -35,32 +35,23 @@ def atomic_path(target: Path) -> Iterator[Path]:
     Raises:
         PvaeZooError: if the file cannot be written, with the remedy.
     """
-    temporary: Path | None = None
+    # Named before it exists, so that an interrupt at any moment finds what to remove.
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        os.close(descriptor)
-        temporary = Path(name)
+        temporary.touch(exist_ok=False)
         yield temporary
         with temporary.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
-        # mkstemp makes private files; a result is as readable as any file the user makes.
-        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, target)
     except OSError as error:
         raise write_error(target, error) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def atomic_write(target: Path, data: bytes) -> None:
     """Write ``data`` to ``target``, whole or not at all."""
     with atomic_path(target) as temporary:
         temporary.write_bytes(data)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,5 +1,6 @@
 """A shard that was stopped anywhere, any number of times, ends as if it had not been."""
 
+import itertools
 import os
 import random
 import shutil
@@ -15,7 +16,9 @@ from PIL import Image
 
 from pvae_zoo.scale.interrupts import prompt_stop
 
-POINTS = 24
+HITS = 10
+# An interrupt between the opening of a file and the block that closes it leaves the closing to Python, which warns.
+ANYWHERE = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
 @pytest.fixture
@@ -51,28 +54,35 @@ def contents(folder):
 
 
 def stop_again_and_again(run, stopped, folder, is_whole, *args):
-    """Interrupts of one command line at random moments; the number of them that hit, and the slowest end."""
+    """Interrupts one command line at random moments until ten have hit; the slowest end of those, in seconds."""
+    run(*args)  # the first one pays for imports
+    shutil.rmtree(folder)
     start = time.monotonic()
     run(*args)
     seconds = time.monotonic() - start
     whole = contents(folder)
     shutil.rmtree(folder)
-    chosen, hits, slowest = random.Random(0), 0, 0.0
-    for point in range(POINTS):
+    chosen, late = random.Random(0), []
+    for attempt in itertools.count():
         if is_whole(folder):
             assert contents(folder) == whole
             shutil.rmtree(folder)
-        name = (signal.SIGINT, signal.SIGTERM)[point % 2]
-        result, late = stopped(name, chosen.uniform(0.1, 0.9) * seconds, *args)
+        name = (signal.SIGINT, signal.SIGTERM)[len(late) % 2]
+        # A shard that goes on has less to do than a new one, so that an interrupt may come too late for it.
+        result, delay = stopped(name, chosen.uniform(0.05, 0.9) * seconds, *args)
         assert result.exit_code in (0, 130), result.stderr
-        if late is not None:
+        if delay is not None:
             assert result.stderr.endswith("Interrupted\n") and result.stdout == ""
-            hits, slowest = hits + 1, max(slowest, late)
+            late.append(delay)
+        if len(late) == HITS:
+            break
+        assert attempt < 20 * HITS
     assert run(*args).exit_code == 0
     assert contents(folder) == whole
-    return hits, slowest
+    return max(late)
 
 
+@ANYWHERE
 @pytest.mark.timeout(280)
 def test_scores(run, stopped, model, tmp_path):
     values = np.random.default_rng(0).integers(0, 2, (400, 8, 8), np.uint8) * 255
@@ -81,21 +91,20 @@ def test_scores(run, stopped, model, tmp_path):
         Image.fromarray(image).save(tmp_path / "images" / f"{index:03}.png")
     args = ("nll", "--model", model, "images", "--shard", "1/2", "--out", "parts", "--batch-size", 5)
     part = "part-0001-of-0002.jsonl"
-    hits, slowest = stop_again_and_again(
-        run, stopped, tmp_path / "parts", lambda folder: (folder / part).exists(), *args
-    )
-    assert hits > POINTS // 3 and slowest < 10
+    slowest = stop_again_and_again(run, stopped, tmp_path / "parts", lambda folder: (folder / part).exists(), *args)
+    assert slowest < 10
 
 
+@ANYWHERE
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_samples(run, stopped, model, tmp_path, threads):
     args = ("sample", "-m", model, "-n", 120, "--shard", "2/2", "--out", "drawn/", "--batch-size", 6)
     manifest = "samples-0002-of-0002.json"
-    hits, slowest = stop_again_and_again(
+    slowest = stop_again_and_again(
         run, stopped, tmp_path / "drawn", lambda folder: (folder / manifest).exists(), *args, "--threads", threads
     )
-    assert hits > POINTS // 3 and slowest < 10
+    assert slowest < 10
 
 
 @pytest.mark.timeout(120)

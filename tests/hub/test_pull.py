@@ -279,7 +279,6 @@ def test_a_server_that_never_answers_is_given_up(hub, published, monkeypatch):
     assert "cannot be reached" in error_of()
 
 
-
 def test_a_body_that_is_cut_is_taken_up_where_it_broke(hub, published, files):
     hub.fail(Fault("*/decoder.onnx", "GET", cut=2000))
     pull("org/tiny")

@@ -1,5 +1,6 @@
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,19 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
         temporary.write_bytes(b"half of the n")
         raise error
     assert files(tmp_path) == {"file": b"old"}
+
+
+def test_an_interrupt_while_the_temporary_file_is_made_leaves_nothing(tmp_path, monkeypatch):
+    touch = Path.touch
+
+    def interrupted(self, *args, **options):
+        touch(self, *args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "touch", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "file"):
+        pass
+    assert files(tmp_path) == {}
 
 
 def test_a_failure_leaves_no_new_file(tmp_path):

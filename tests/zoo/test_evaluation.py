@@ -114,7 +114,14 @@ def test_results_of_other_weights_are_dropped(bundle, images):
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"nll_nats": "80"}, {"kl_nats": 3}, {"command": "\x1b[2J"}, {"command": "x" * 2000}, {"extra": 1}, {"images": None}],
+    [
+        {"nll_nats": "80"},
+        {"kl_nats": 3},
+        {"command": "\x1b[2J"},
+        {"command": "x" * 2000},
+        {"extra": 1},
+        {"images": None},
+    ],
 )
 def test_what_is_no_result_is_left_out(gates, copy_bundle, spoilt):
     bundle = Bundle(copy_bundle(gates.bundle))

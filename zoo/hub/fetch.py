@@ -169,7 +169,7 @@ def _listing(pinned: HubName, bundle: Bundle) -> list[DryRunFileInfo]:
 @contextmanager
 def _bars(shown: bool) -> Iterator[None]:
     """Silence the client's progress bars for a while, unless they are wanted."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     if shown or are_progress_bars_disabled():
         yield
