@@ -39,6 +39,7 @@ COMMANDS = {
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
     "evaluate": ("pvae_zoo.cli.train", "evaluate_command", "Measure a model on a data set."),
     "export": ("pvae_zoo.cli.train", "export_command", "Export a trained model as a bundle of ONNX graphs."),
+    "reproduce": ("pvae_zoo.cli.reproduce", "reproduce_command", "Make the figures of the paper again."),
     "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),
     "push": ("pvae_zoo.cli.push", "push_command", "Publish a bundle on the Hugging Face Hub."),
     "selftest": ("pvae_zoo.cli.selftest", "selftest_command", "Does this machine compute what was published?"),

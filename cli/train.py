@@ -87,7 +87,7 @@ def train_command(
     valid = load_split(data, "valid", wanted.model.image, **options)
     _make_folder(out)
     with joined_world() as world:
-        trainer = Trainer(wanted, out, world=world, device=device, compile_model=compile_model, report=_print_report)
+        trainer = Trainer(wanted, out, world=world, device=device, compile_model=compile_model, report=print_report)
         if resume:
             trainer.resume()
         elif init is not None:
@@ -113,10 +113,12 @@ def _make_folder(folder: Path) -> None:
         raise write_error(folder, error) from error
 
 
-def _print_report(report: Report) -> None:
+def print_report(report: Report) -> None:
     """One line on stderr; on a terminal, training lines overwrite each other."""
-    kl = " + ".join(f"{value:.2f}" for value in report.kl)
-    line = f"step {report.step}/{report.steps}  elbo {report.elbo:.2f}  recon {report.reconstruction:.2f}  kl {kl}"
+    line = f"step {report.step}/{report.steps}  elbo {report.elbo:.2f}"
+    if report.kl:
+        kl = " + ".join(f"{value:.2f}" for value in report.kl)
+        line += f"  recon {report.reconstruction:.2f}  kl {kl}"
     if report.kind == "valid":
         click.echo(f"\r\033[K{line}  (validation)" if sys.stderr.isatty() else f"{line}  (validation)", err=True)
         return

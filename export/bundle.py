@@ -21,6 +21,7 @@ from pvae_zoo.bundle import (
     StepSpec,
     file_spec,
 )
+from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.export.golden import golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
@@ -29,6 +30,7 @@ from pvae_zoo.export.prior_step import prior_step_graph, prior_step_spec
 from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.training.checkpoint import Checkpoint, save_checkpoint
+from pvae_zoo.training.recipe import Recipe
 
 _DECODER = {"decoder_context": decoder_context_graph, "decoder": decoder_graph, "decoder_step": pixel_step_graph}
 _ONE_LEVEL = {"encoder": encoder_graph, "prior": standard_prior_graph, **_DECODER}
@@ -60,9 +62,10 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
         folder: where to.
 
     Raises:
-        PvaeZooError: if the folder cannot be written.
+        PvaeZooError: if the folder cannot be written, or the model is not a PixelVAE but one it is compared with.
     """
     model = model_of(checkpoint)
+    _check_kind(checkpoint.recipe)
     description = _description(checkpoint, model)
     graphs = {}
     for role, build in (_ONE_LEVEL if len(model.priors) == 1 else _TWO_LEVELS).items():
@@ -79,6 +82,14 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
     )  # fmt: skip
     atomic_write(folder / CONFIG, config.to_json().encode())
     return config
+
+
+def _check_kind(recipe: Recipe) -> None:
+    lacks = None if recipe.model.latents else "latents"
+    if not recipe.model.decoder.pixelcnn.sees_pixels:
+        lacks = "autoregressive layers"
+    if lacks:
+        raise PvaeZooError(f"{recipe.name} has no {lacks}: bundles hold PixelVAEs, train one of those to export it")
 
 
 def _serialise(builder: GraphBuilder, role: str, description: dict[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from torch import nn
 from pvae_zoo.export.blocks import array, as_rows, conv, from_rows, limited_log_std, masked_stack, residual, upsampling
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.models.architecture import Architecture
-from pvae_zoo.models.decoder import GateContext
+from pvae_zoo.models.decoder import GateContext, NoContext
 from pvae_zoo.models.encoder import PosteriorHead, Stage
 from pvae_zoo.models.pixelvae import PixelVAE
 
@@ -17,6 +17,7 @@ from pvae_zoo.models.pixelvae import PixelVAE
 def encoder_graph(model: PixelVAE) -> GraphBuilder:
     """``image`` uint8 ``(N, C, H, W)`` to ``z<l>_mean`` and ``z<l>_log_std`` of every level."""
     a, encoder = model.architecture, model.encoder
+    assert encoder is not None
     b = GraphBuilder("encoder", "q(z|x): mean and log standard deviation of every latent level of an image")
     image = b.input("image", "uint8", ["N", *a.image.chw])
     features = [conv(b, b.scaled(image, a.image.levels), "stem", encoder.stem)]
@@ -41,6 +42,7 @@ def decoder_context_graph(model: PixelVAE) -> GraphBuilder:
     b = GraphBuilder("decoder_context", "What p(x|z1) keeps of z1: computed once an image, read at every pixel")
     z = b.input("z1", "float32", ["N", *a.latent_shapes[0]])
     channels = model.decoder.pixelcnn.context_channels
+    assert not isinstance(context, NoContext)
     if isinstance(context, GateContext):
         row = b.linear(z, "linear", array(context.linear.weight).T, array(context.linear.bias))
         result, rows = b.op("Unsqueeze", row, b.ints(1)), 1

@@ -2,6 +2,9 @@
 
 The same dataclasses stand in a recipe (`[model]`) and in a checkpoint. Levels of latents are counted from the image
 upwards: ``latents[0]`` is z1, which the pixels are drawn from, and the last one has a standard normal prior.
+
+The two models that a PixelVAE is compared with are at its ends: without latents (and encoder) it is a PixelCNN, and
+with a window of nothing (``layers``, ``input_rows`` and ``reach`` of 0) its pixels are independent given z, a VAE.
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ class PixelCNNConfig:
     Attributes:
         channels: feature channels, a multiple of the image channels.
         layers: gated residual layers after the input layer.
-        input_rows: rows above a pixel that the input layer (mask A) reads.
+        input_rows: rows above a pixel that the input layer (mask A) reads; 0 together with ``reach`` to see no pixel.
         rows: rows above that every gated layer (mask B) reads.
         reach: columns to either side; it sets the wavefront slope ``reach + 1``.
         head: channels of the 1x1 layer before the logits.
@@ -98,6 +101,11 @@ class PixelCNNConfig:
     embedding: int = 0
     dropout: float = 0.0
 
+    @property
+    def sees_pixels(self) -> bool:
+        """Whether it is autoregressive at all."""
+        return self.reach > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
@@ -105,13 +113,14 @@ class DecoderConfig:
 
     Attributes:
         conditioning: "gates" sends z through a linear map into the input layer and every gate ("without upsampling");
-            "upsample" grows z to a feature map that joins the image at the input layer ("with upsampling").
+            "upsample" grows z to a feature map that joins the image at the input layer ("with upsampling"); "none" is
+            for a model without latents.
         pixelcnn: the autoregressive part.
         widths: channels from the smallest map up to image size; only with "upsample".
         blocks: residual blocks at each of those sizes; only with "upsample".
     """
 
-    conditioning: Literal["gates", "upsample"]
+    conditioning: Literal["gates", "upsample", "none"]
     pixelcnn: PixelCNNConfig
     widths: tuple[int, ...] = ()
     blocks: int = 1
@@ -134,7 +143,7 @@ class PriorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A whole PixelVAE: one level of latents, or a map z1 below a vector z2.
+    """A whole PixelVAE: one level of latents, or a map z1 below a vector z2; or, without any, a PixelCNN.
 
     Raises:
         ArchitectureError: if sizes do not fit together.
@@ -142,15 +151,32 @@ class Architecture:
 
     image: ImageShape
     latents: tuple[LatentLevel, ...]
-    encoder: EncoderConfig
     decoder: DecoderConfig
+    encoder: EncoderConfig | None = None
     prior: PriorConfig | None = None
 
     def __post_init__(self) -> None:
-        self._check_levels()
         self._check_sizes()
         self._check_stack("decoder", self.decoder.pixelcnn, self.image.channels)
-        z1, sizes = self.latents[0], len(self.encoder.widths) + 1
+        if (self.encoder is None) != (not self.latents) or (self.decoder.conditioning == "none") != (not self.latents):
+            raise ArchitectureError(
+                "latents: a model with latents needs an encoder and decoder.conditioning=gates or upsample, one "
+                "without needs no encoder and decoder.conditioning=none"
+            )
+        if self.encoder is None:
+            self._check_without_latents()
+        else:
+            self._check_latents(self.encoder)
+
+    def _check_without_latents(self) -> None:
+        if self.prior is not None or self.decoder.widths:
+            raise ArchitectureError("a model without latents has no prior and no decoder.widths")
+        if not self.decoder.pixelcnn.sees_pixels:
+            raise ArchitectureError("decoder.pixelcnn.reach=0: without latents and without pixels nothing is modelled")
+
+    def _check_latents(self, encoder: EncoderConfig) -> None:
+        self._check_levels(encoder)
+        z1, sizes = self.latents[0], len(encoder.widths) + 1
         if self.decoder.conditioning == "gates" and z1.kind != "vector":
             raise ArchitectureError("decoder.conditioning=gates needs z1 to be a vector; use upsample for a map")
         if self.decoder.conditioning == "upsample" and len(self.decoder.widths) != z1.stage + 1:
@@ -161,13 +187,11 @@ class Architecture:
         if self.prior is not None:
             self._check_prior(self.prior)
 
-    def _check_levels(self) -> None:
-        if not self.latents:
-            raise ArchitectureError("latents: a PixelVAE needs at least one level")
+    def _check_levels(self, encoder: EncoderConfig) -> None:
         for level in self.latents:
-            if not 1 <= level.stage <= len(self.encoder.widths):
+            if not 1 <= level.stage <= len(encoder.widths):
                 raise ArchitectureError(
-                    f"latents.stage={level.stage}: the encoder has the stages 1 to {len(self.encoder.widths)}"
+                    f"latents.stage={level.stage}: the encoder has the stages 1 to {len(encoder.widths)}"
                 )
         kinds = [level.kind for level in self.latents]
         if len(self.latents) > 1 and kinds != ["map", "vector"]:
@@ -178,21 +202,21 @@ class Architecture:
             raise ArchitectureError("prior: two levels of latents need p(z1|z2), one level has none")
 
     def _check_sizes(self) -> None:
-        prior = self.prior
+        prior, encoder = self.prior, self.encoder
         for name, size, least in (
-            ("encoder.stem", self.encoder.stem, 1),
-            ("encoder.blocks", self.encoder.blocks, 0),
+            ("encoder.stem", encoder.stem if encoder else 1, 1),
+            ("encoder.blocks", encoder.blocks if encoder else 0, 0),
             ("decoder.blocks", self.decoder.blocks, 0),
             ("prior.blocks", prior.blocks if prior else 0, 0),
             *(("latents.channels", level.channels, 1) for level in self.latents),
-            *(("encoder.widths", width, 1) for width in self.encoder.widths),
+            *(("encoder.widths", width, 1) for width in (encoder.widths if encoder else ())),
             *(("decoder.widths", width, 1) for width in self.decoder.widths),
             *(("prior.widths", width, 1) for width in (prior.widths if prior else ())),
         ):
             if size < least:
                 raise ArchitectureError(f"{name}={size} must be at least {least}")
-        if not 0 <= self.encoder.dropout < 1:
-            raise ArchitectureError(f"encoder.dropout={self.encoder.dropout} must be at least 0 and below 1")
+        if encoder and not 0 <= encoder.dropout < 1:
+            raise ArchitectureError(f"encoder.dropout={encoder.dropout} must be at least 0 and below 1")
 
     def _check_stack(self, where: str, config: PixelCNNConfig, groups: int) -> None:
         for name, channels in (("channels", config.channels), ("head", config.head)):
@@ -204,8 +228,12 @@ class Architecture:
             raise ArchitectureError(f"{where}.pixelcnn.embedding={config.embedding} must be at least 0")
         if not 0 <= config.dropout < 1:
             raise ArchitectureError(f"{where}.pixelcnn.dropout={config.dropout} must be at least 0 and below 1")
-        if config.layers < 0 or config.rows < 1 or config.input_rows < 1 or config.reach < 1:
-            raise ArchitectureError(f"{where}.pixelcnn: rows, input_rows and reach start at 1, layers at 0")
+        window = min(config.rows, config.input_rows, config.reach)
+        if config.layers < 0 or (window < 1 and (config.layers, config.input_rows, config.reach) != (0, 0, 0)):
+            raise ArchitectureError(
+                f"{where}.pixelcnn: rows, input_rows and reach start at 1, layers at 0; to see no pixel, input_rows, "
+                "reach and layers are all 0"
+            )
 
     def _check_prior(self, prior: PriorConfig) -> None:
         self._check_stack("prior", prior.pixelcnn, 1)
@@ -221,6 +249,8 @@ class Architecture:
     @property
     def latent_shapes(self) -> list[tuple[int, ...]]:
         """Shape of each level for one image, bottom first."""
+        if self.encoder is None:
+            return []
         sizes = stage_sizes(self.image, len(self.encoder.widths))
         return [(z.channels,) if z.kind == "vector" else (z.channels, *sizes[z.stage]) for z in self.latents]
 

@@ -30,16 +30,31 @@ class GateContext(nn.Module):
         return context[:, :, None, None]
 
 
+class NoContext(nn.Module):
+    """Without latents: a context that says nothing, ``(B, 0)`` to ``(B, context_channels, 1, 1)``."""
+
+    def __init__(self, context_channels: int) -> None:
+        super().__init__()
+        self.channels = context_channels
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.new_zeros(len(z), self.channels, 1, 1)
+
+
 class Decoder(nn.Module):
     """p(x|z1): `context` once an image, then `pixelcnn`, teacher-forced here, pixel by pixel in the exported step."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        config, z1 = architecture.decoder, architecture.latents[0]
+        config = architecture.decoder
         gates = config.conditioning == "gates"
         self.pixelcnn = PixelCNN(architecture.image, config.pixelcnn, condition_gates=gates)
         channels = self.pixelcnn.context_channels
-        self.context: GateContext | Upsampling
+        self.context: GateContext | Upsampling | NoContext
+        if not architecture.latents:
+            self.context = NoContext(channels)
+            return
+        z1 = architecture.latents[0]
         if gates:
             self.context = GateContext(z1.channels, channels)
         else:
@@ -47,6 +62,6 @@ class Decoder(nn.Module):
             self.context = Upsampling(z1, sizes, config.widths, config.blocks, channels)
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Logits of integers ``x`` ``(B, C, H, W)`` given z1 ``(B, *latent_shape)``."""
+        """Logits of integers ``x`` ``(B, C, H, W)`` given z1 ``(B, *latent_shape)``, ``(B, 0)`` where there is none."""
         logits: Tensor = self.pixelcnn(x, self.context(z))
         return logits

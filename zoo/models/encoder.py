@@ -75,9 +75,9 @@ class PosteriorHead(nn.Module):
 class Encoder(nn.Module):
     """q(z|x) for every level, bottom first."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, config: EncoderConfig) -> None:
         super().__init__()
-        config, image = architecture.encoder, architecture.image
+        image = architecture.image
         sizes = stage_sizes(image, len(config.widths))
         channels = [config.stem, *config.widths]
         self.latents = architecture.latents

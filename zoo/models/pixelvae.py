@@ -39,29 +39,34 @@ class Elbo:
 
     @property
     def value(self) -> Tensor:
-        """log p(x|z1) - sum of the KLs, ``(B,)``."""
-        return self.log_likelihood - torch.stack(self.kl).sum(0)
+        """log p(x|z1) - sum of the KLs, ``(B,)``; log p(x) itself of a model without latents."""
+        return self.log_likelihood - sum(self.kl)
 
 
 class PixelVAE(nn.Module):
-    """A PixelVAE: latent levels and their priors are listed from z1, next to the pixels, upwards."""
+    """A PixelVAE: latent levels and their priors are listed from z1, next to the pixels, upwards.
+
+    A model without latents is a PixelCNN: it has no encoder and no prior, and its bound is its log-likelihood.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.encoder = Encoder(architecture)
+        self.encoder = None if architecture.encoder is None else Encoder(architecture, architecture.encoder)
         below = [] if architecture.prior is None else [MapPrior(architecture, architecture.prior)]
-        self.priors = nn.ModuleList([*below, StandardNormalPrior()])
+        self.priors = nn.ModuleList([*below, StandardNormalPrior()] if architecture.latents else [])
         self.decoder = Decoder(architecture)
 
     def posteriors(self, x: Tensor) -> list[DiagonalGaussian]:
         """q(z_l|x) of every level for integers ``x`` ``(B, C, H, W)`` in ``0 .. levels - 1``."""
+        if self.encoder is None:
+            return []
         posteriors: list[DiagonalGaussian] = self.encoder(scale_values(x, self.architecture.image))
         return posteriors
 
     def prior_of(self, latents: Sequence[Tensor]) -> list[DiagonalGaussian]:
         """p(z_l|z_(l+1)) of every level at the given latents."""
-        above = [*latents[1:], None]
+        above = [*latents[1:], *([None] if latents else [])]
         return [prior(z, up) for prior, z, up in zip(self.priors, latents, above, strict=True)]
 
     def log_likelihood(self, x: Tensor, z1: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class PixelVAE(nn.Module):
         posteriors = self.posteriors(x)
         latents = [q.rsample(eps) for q, eps in zip(posteriors, noise, strict=True)]
         kl = tuple(q.kl(p) for q, p in zip(posteriors, self.prior_of(latents), strict=True))
-        return Elbo(self.log_likelihood(x, latents[0]), kl)
+        return Elbo(self.log_likelihood(x, _bottom(latents, x)), kl)
 
     def iwae(self, x: Tensor, samples: int, draw: Callable[[int], Sequence[Tensor]], *, chunk: int = 10) -> Tensor:
         """The importance-weighted bound ([2] eq. (8)), ``(B,)`` in nats; it grows towards log p(x) with ``samples``.
@@ -98,8 +103,14 @@ class PixelVAE(nn.Module):
                 DiagonalGaussian(q.mean.repeat_interleave(k, 0), q.log_std.repeat_interleave(k, 0)) for q in posteriors
             ]
             latents = [q.rsample(eps) for q, eps in zip(tiled, noise, strict=True)]
-            log_weight = self.log_likelihood(x.repeat_interleave(k, 0), latents[0])
+            tiled_x = x.repeat_interleave(k, 0)
+            log_weight = self.log_likelihood(tiled_x, _bottom(latents, tiled_x))
             for z, q, p in zip(latents, tiled, self.prior_of(latents), strict=True):
                 log_weight = log_weight + p.log_prob(z) - q.log_prob(z)
             log_weights.append(log_weight.view(len(x), k))
         return torch.cat(log_weights, dim=1).logsumexp(1) - math.log(samples)
+
+
+def _bottom(latents: Sequence[Tensor], x: Tensor) -> Tensor:
+    """z1, or nothing for each image, ``(B, 0)``."""
+    return latents[0] if latents else torch.empty(len(x), 0, device=x.device)

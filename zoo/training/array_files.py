@@ -54,6 +54,18 @@ def find_idx(root: Path, split: Split, image: ImageShape, binarize: Binarize) ->
     return ArrayStore(_part(images, split), image, binarize, _where(root, split))
 
 
+def read_idx_file(root: Path, stem: str) -> tuple[Path, bytes]:
+    """One of MNIST's files, plain or ``.gz``: its path and its content.
+
+    Raises:
+        PvaeZooError: if there is none, or it is damaged.
+    """
+    path = _first_existing([root / f"{stem}{end}" for end in ("", ".gz")])
+    if path is None:
+        raise PvaeZooError(f"no {stem}[.gz] in {root}: give the folder of MNIST's idx files")
+    return path, _read(path)
+
+
 def _part(images: Images, split: Split) -> Images:
     """The last 10,000 training images are for validation; of a small set, the last sixth."""
     count = len(images)

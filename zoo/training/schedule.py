@@ -36,7 +36,7 @@ def charged_kl(config: TrainingConfig, step: int, kl: Sequence[Tensor]) -> Tenso
     """What the KL of all levels costs each image in this step, ``(B,)``: nothing up to ``free_nats``."""
     free = config.free_nats or (0.0,) * len(kl)
     terms = zip(kl_weights(config, step), kl, free, strict=True)
-    return torch.stack([weight * level.clamp(min=nats) for weight, level, nats in terms]).sum(0)
+    return sum((weight * level.clamp(min=nats) for weight, level, nats in terms), torch.zeros(()))
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:

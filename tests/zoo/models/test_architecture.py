@@ -35,11 +35,38 @@ def test_what_cannot_be_built_is_refused_by_the_name_of_the_option(message, opti
         make_architecture(**options)
 
 
-def test_one_level_of_latents_it_must_be(make_architecture):
+def test_two_vectors_are_no_hierarchy(make_architecture):
     architecture = make_architecture()
-    for latents in ((), architecture.latents * 2):
-        with pytest.raises(ArchitectureError, match="latents: "):
-            replace(architecture, latents=latents)
+    with pytest.raises(ArchitectureError, match="latents: "):
+        replace(architecture, latents=architecture.latents * 2)
+
+
+def test_latents_encoder_and_conditioning_go_together(make_architecture):
+    architecture = make_architecture()
+    without = replace(
+        architecture, latents=(), encoder=None, decoder=replace(architecture.decoder, conditioning="none")
+    )
+    assert without.latent_shapes == []
+    for wrong in (
+        {"latents": architecture.latents},
+        {"encoder": architecture.encoder},
+        {"decoder": architecture.decoder},
+    ):
+        with pytest.raises(ArchitectureError, match=r"latents: .* decoder\.conditioning=none"):
+            replace(without, **wrong)
+
+
+def test_a_model_sees_pixels_or_has_latents(make_architecture):
+    blind = {"layers": 0, "input_rows": 0, "reach": 0}
+    assert not make_architecture(**blind).decoder.pixelcnn.sees_pixels
+    for partly in ({**blind, "layers": 1}, {**blind, "input_rows": 1}, {**blind, "reach": 1}):
+        with pytest.raises(ArchitectureError, match="to see no pixel"):
+            make_architecture(**partly)
+    decoder = replace(make_architecture(**blind).decoder, conditioning="none")
+    with pytest.raises(ArchitectureError, match=r"reach=0: .* nothing is modelled"):
+        replace(make_architecture(), latents=(), encoder=None, decoder=decoder)
+    with pytest.raises(ArchitectureError, match="no prior and no decoder"):
+        replace(make_architecture(), latents=(), encoder=None, decoder=replace(decoder, widths=(4,)))
 
 
 def test_stages_halve_and_round_up():

@@ -14,14 +14,14 @@ def architecture(request, make_architecture):
 
 
 def test_posteriors_have_the_shape_of_the_latents(architecture):
-    (posterior,) = Encoder(architecture)(torch.randn(9, 3, 7, 5))
+    (posterior,) = Encoder(architecture, architecture.encoder)(torch.randn(9, 3, 7, 5))
     (shape,) = architecture.latent_shapes
     assert shape in {(2,), (2, 2, 2)}
     assert posterior.mean.shape == posterior.log_std.shape == (9, *shape)
 
 
 def test_the_posterior_reads_every_pixel_and_channel(architecture):
-    encoder = Encoder(architecture).eval()
+    encoder = Encoder(architecture, architecture.encoder).eval()
     scaled = torch.randn(1, 3, 7, 5, requires_grad=True)
     (posterior,) = encoder(scaled)
     for output in (posterior.mean, posterior.log_std):
@@ -30,7 +30,7 @@ def test_the_posterior_reads_every_pixel_and_channel(architecture):
 
 
 def test_images_of_a_batch_do_not_meet(architecture):
-    encoder = Encoder(architecture).eval()
+    encoder = Encoder(architecture, architecture.encoder).eval()
     scaled = torch.randn(5, 3, 7, 5)
     (together,), (alone,) = encoder(scaled), encoder(scaled[2:3])
     torch.testing.assert_close(together.mean[2:3], alone.mean)
@@ -38,7 +38,7 @@ def test_images_of_a_batch_do_not_meet(architecture):
 
 
 def test_dropout_acts_in_training_only(architecture):
-    encoder, scaled = Encoder(architecture), torch.randn(2, 3, 7, 5)
+    encoder, scaled = Encoder(architecture, architecture.encoder), torch.randn(2, 3, 7, 5)
     assert not encoder(scaled)[0].mean.equal(encoder(scaled)[0].mean)
     encoder.eval()
     assert encoder(scaled)[0].mean.equal(encoder(scaled)[0].mean)

@@ -1,0 +1,23 @@
+"""What the paper reports, to stand beside what is measured here.
+
+Source: PixelVAE (Gulrajani et al., 2017), arXiv 1611.05013. Figure 4 prints no values; those below are the data of the
+authors' plotting script (plot_kl_break.py in their research repository), almost surely the figure's.
+"""
+
+TABLE_1 = {
+    "Convolutional VAE": "<= 87.41",
+    "PixelCNN (Gated, their own)": "80.10",
+    "PixelVAE with upsampling (Gated)": "<= 80.08",
+    "PixelVAE without upsampling (Gated)": "<= 79.66, ~ 79.02 (K = 1000)",
+}
+"""Nats an image, static binarised MNIST, test set; "<=" is an ELBO, "~" an importance-weighted estimate."""
+
+FIGURE_4 = {
+    0: (61.35, 26.33),
+    1: (69.95, 11.59),
+    2: (71.82, 9.40),
+    4: (72.16, 8.65),
+    8: (73.47, 7.29),
+    12: (74.09, 6.56),
+}
+"""Masked layers to (reconstruction, KL) in nats an image."""

@@ -1,0 +1,170 @@
+"""One figure of the paper after the other: what it needs is trained and measured, unless it is stored, then drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import pvae_zoo
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.paper import pictures, plots
+from pvae_zoo.paper.codecs import measure_codecs, random_subset
+from pvae_zoo.paper.measuring import Laboratory
+from pvae_zoo.paper.results import CodecResult, RowsResult, SamplesResult, load_results, save_results
+from pvae_zoo.paper.studies import Budget, Study, studies
+from pvae_zoo.registry import model_names
+from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.scoring import bits_per_dim
+from pvae_zoo.training.augmentation import Augmentation
+from pvae_zoo.training.datasets import load_split
+
+FIGURES = ("table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples")
+
+
+class Missing(PvaeZooError):
+    """A figure needs data or a model that is not here; the message says which."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """A set of 64x64 photos and the zoo's model of them."""
+
+    name: str
+    data: Path
+    model: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a run of the command works with.
+
+    Attributes:
+        out: folder of the results and pictures.
+        budget: of every study.
+        laboratory: trains and measures; None without ``--data``.
+        photos: sets for the comparison with codecs.
+        rows_model: the model of figure 5, a name of the zoo or a bundle's folder.
+        samples_model: the model of the samples.
+        say: called with a line when something takes long.
+    """
+
+    out: Path
+    budget: Budget
+    laboratory: Laboratory | None
+    photos: tuple[Photos, ...] = ()
+    rows_model: str = "lsun"
+    samples_model: str = "mnist"
+    say: Callable[[str], None] = lambda line: None
+
+    def make(self, figure: str) -> list[Path]:
+        """Measure what a figure needs and is not stored, and draw it.
+
+        Returns:
+            The pictures that were drawn.
+
+        Raises:
+            Missing: if it needs data or a model that is not here.
+            PvaeZooError: if these are damaged.
+        """
+        makers: dict[str, Callable[[], list[Path]]] = {
+            "table1": self._table1, "figure3": self._figure3, "figure4": self._figure4, "figure5": self._figure5,
+            "probe": self._probe, "codecs": self._codecs, "samples": self._samples,
+        }  # fmt: skip
+        self.out.mkdir(parents=True, exist_ok=True)
+        return makers[figure]()
+
+    def _table1(self) -> list[Path]:
+        most = max(self.budget.layers)
+        self._measured([Study("pixelvae", 0), Study("pixelvae", most), Study("pixelcnn", most)])
+        return []
+
+    def _figure3(self) -> list[Path]:
+        self._measured(studies(self.budget))
+        return self._drawn("figure3.png", plots.plot_figure3)
+
+    def _figure4(self) -> list[Path]:
+        self._measured([study for study in studies(self.budget) if study.kind == "pixelvae"])
+        return self._drawn("figure4.png", plots.plot_figure4)
+
+    def _probe(self) -> list[Path]:
+        self._measured([study for study in studies(self.budget) if study.kind == "pixelvae"], probed=True)
+        return self._drawn("probe.png", plots.plot_probe)
+
+    def _drawn(self, name: str, plot: Callable[..., None]) -> list[Path]:
+        plot(load_results(self.out, self.budget.name).studies, self.out / name)
+        return [self.out / name]
+
+    def _measured(self, wanted: list[Study], *, probed: bool = False) -> None:
+        """Measure the studies that are not stored; each is stored as soon as it is measured."""
+        for study in wanted:
+            results = load_results(self.out, self.budget.name)
+            stored = results.find(study)
+            if stored is not None and not (probed and stored.probe_accuracy is None):
+                continue
+            if self.laboratory is None:
+                raise Missing("the models of this figure are not measured yet: give the data with --data")
+            if probed and self.laboratory.digits is None:
+                raise Missing("the probe needs labelled digits: give MNIST's idx files with --labels")
+            self.say(f"{study.name}: training {self.budget.steps} steps, then measuring")
+            save_results(self.out, results.with_study(self.laboratory.result(study, self.budget)))
+
+    def _figure5(self) -> list[Path]:
+        model, path = self._model(self.rows_model), self.out / "figure5.png"
+        distance = pictures.three_rows(model, path)
+        result = RowsResult(model=model.name, digest=model.bundle.digest, distance=distance)
+        save_results(self.out, replace(load_results(self.out, self.budget.name), rows=result))
+        return [path]
+
+    def _samples(self) -> list[Path]:
+        if self.laboratory is None:
+            raise Missing("nearest neighbours need the training images: give them with --data")
+        model = self._model(self.samples_model)
+        train = load_split(self.laboratory.data, "train", model.image, binarize="threshold")
+        names = ("temperatures.png", "interpolations.png", "neighbours.png")
+        paths = [self.out / name for name in names]
+        pictures.temperature_rows(model, paths[0])
+        pictures.interpolation_rows(model, paths[1])
+        distances = pictures.neighbour_rows(model, train, paths[2])
+        valid = load_split(self.laboratory.data, "valid", model.image, binarize="threshold")
+        unseen = valid.read(random_subset(len(valid), len(distances)), None)
+        _, held_out = pictures.nearest_images(unseen, train, model.image.levels)
+        result = SamplesResult(
+            model=model.name, digest=model.bundle.digest, train_images=len(train), distances=tuple(distances),
+            held_out=tuple(held_out),
+        )  # fmt: skip
+        save_results(self.out, replace(load_results(self.out, self.budget.name), samples=result))
+        return paths
+
+    def _codecs(self) -> list[Path]:
+        stored = {result.dataset for result in load_results(self.out, self.budget.name).codecs}
+        if not self.photos and not stored:
+            raise Missing("the codecs need photos: give them with --rooms or --imagenet")
+        for photos in self.photos:
+            self.say(f"{photos.name}: storing validation images with each codec")
+            result = self._codec_result(photos)
+            save_results(self.out, load_results(self.out, self.budget.name).with_codecs(result))
+        return []
+
+    def _codec_result(self, photos: Photos) -> CodecResult:
+        image = ImageShape(channels=3, height=64, width=64, levels=256)
+        images = load_split(photos.data, "valid", image, augmentation=Augmentation(crop="random"))
+        limit = 16 if self.budget.name == "quick" else 500
+        chosen = random_subset(len(images), limit)
+        score = None
+        if photos.model in model_names():
+            model = self._model(photos.model)
+            scores = [model.nll(images.read(part, None)).nll_nats for part in np.array_split(chosen, len(chosen))]
+            score = float(bits_per_dim(float(np.concatenate(scores).mean()), model.image))
+        return CodecResult(
+            dataset=photos.name, images=len(chosen), codecs=measure_codecs(images, image, limit=limit),
+            model=None if score is None else photos.model, model_bits_per_dim=score,
+        )  # fmt: skip
+
+    def _model(self, name: str) -> PixelVAE:
+        if name not in model_names() and not Path(name).is_dir():
+            raise Missing(f"the zoo has no model {name} yet")
+        return pvae_zoo.load(name)

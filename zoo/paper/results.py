@@ -1,0 +1,154 @@
+"""What was measured, kept beside the page, so that figures can be drawn again without training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import dacite
+
+from pvae_zoo.atomic import atomic_write
+from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.paper.studies import Kind, Study
+
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """One model of figures 3 and 4, means over the test set in nats an image; smaller is better.
+
+    Attributes:
+        nll_nats: -ELBO with latents, the exact -log p(x) without.
+        standard_error_nats: of ``nll_nats`` over the images.
+        kl_nats: None without latents.
+        samples: K of the importance-weighted bound; None without latents.
+        weighted_images: images that it was measured on, a random subset.
+        iwae_nll_nats: minus the importance-weighted bound.
+        weighted_nll_nats: ``nll_nats`` of just those images: the two compare, figures of different images do not.
+        probe_accuracy: share of test digits that a linear classifier of the posterior means names rightly; None without
+            latents or labels.
+        minutes: of training.
+    """
+
+    kind: Kind
+    layers: int
+    parameters: int
+    steps: int
+    images_seen: int
+    minutes: float
+    hardware: str
+    test_images: int
+    nll_nats: float
+    standard_error_nats: float
+    reconstruction_nats: float
+    kl_nats: float | None
+    samples: int | None
+    weighted_images: int | None
+    iwae_nll_nats: float | None
+    weighted_nll_nats: float | None
+    probe_accuracy: float | None
+    probe_images: int | None
+
+    @property
+    def study(self) -> Study:
+        return Study(self.kind, self.layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecResult:
+    """Bits per dimension of a set of images: lossless codecs, and a model of the zoo (its bound) if there is one."""
+
+    dataset: str
+    images: int
+    codecs: dict[str, float]
+    model: str | None
+    model_bits_per_dim: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsResult:
+    """Figure 5: for each level of noise the mean distance of two images of its row, as a share of the values' range."""
+
+    model: str
+    digest: str
+    distance: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplesResult:
+    """Images beside their nearest training images: the mean difference of each pair, as a share of the values' range.
+
+    Attributes:
+        distances: of samples.
+        held_out: of as many validation images, which nothing can have remembered.
+    """
+
+    model: str
+    digest: str
+    train_images: int
+    distances: tuple[float, ...]
+    held_out: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything on the page that was measured here.
+
+    Attributes:
+        budget: of all studies in it.
+    """
+
+    budget: Literal["full", "quick"]
+    studies: tuple[StudyResult, ...] = ()
+    codecs: tuple[CodecResult, ...] = ()
+    rows: RowsResult | None = None
+    samples: SamplesResult | None = None
+
+    def of(self, kind: Kind) -> list[StudyResult]:
+        """The models with latents or those without, by their layers."""
+        return [result for result in self.studies if result.kind == kind]
+
+    def find(self, study: Study) -> StudyResult | None:
+        return next((result for result in self.studies if result.study == study), None)
+
+    def with_study(self, result: StudyResult) -> Results:
+        """With a result more; one of the same model is replaced."""
+        kept = [old for old in self.studies if old.study != result.study]
+        return replace(self, studies=tuple(sorted([*kept, result], key=lambda row: (row.kind, row.layers))))
+
+    def with_codecs(self, result: CodecResult) -> Results:
+        kept = [old for old in self.codecs if old.dataset != result.dataset]
+        return replace(self, codecs=tuple(sorted([*kept, result], key=lambda row: row.dataset)))
+
+
+def load_results(folder: Path, budget: Literal["full", "quick"]) -> Results:
+    """What is stored in a folder; nothing if there is no file yet.
+
+    Raises:
+        PvaeZooError: if the file is damaged, or of another budget.
+    """
+    path = folder / RESULTS
+    if not path.exists():
+        return Results(budget=budget)
+    try:
+        stored = _with_tuples(json.loads(path.read_text("utf-8")))
+        results = dacite.from_dict(Results, stored, dacite.Config(strict=True))
+    except (OSError, ValueError, TypeError, AttributeError, dacite.DaciteError) as error:
+        raise PvaeZooError(f"{path} is damaged ({error}): remove it and measure again") from error
+    if results.budget != budget:
+        raise PvaeZooError(f"{path} holds results of the {results.budget} budget: choose another --out")
+    return results
+
+
+def save_results(folder: Path, results: Results) -> None:
+    """Write the results, whole or not at all."""
+    atomic_write(folder / RESULTS, (json.dumps(asdict(results), indent=2) + "\n").encode())
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
