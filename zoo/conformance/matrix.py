@@ -39,8 +39,6 @@ _LINE = 300
 _SET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RUST_BACKTRACE": "0", "RUST_LIB_BACKTRACE": "0"}
 """One thread each, and no stack traces within the one line of an error."""
 
-Command = Callable[[list[str]], list[str]]
-
 
 @dataclass(frozen=True)
 class _Ran:
@@ -57,7 +55,7 @@ def measure(
     *,
     node_folder: Path | None = None,
     seconds: float = SECONDS,
-    progress: Callable[[str], None] = lambda name: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Matrix:
     """Run a bundle in the runtimes that are installed.
 
@@ -66,7 +64,7 @@ def measure(
         runtimes: those to have a row; onnxruntime runs in any case, since the others are compared with it.
         node_folder: whose ``node_modules`` hold the packages of npm.
         seconds: that each runtime may take.
-        progress: called with the name of each runtime before it runs.
+        progress: called with (rows done, rows in all).
 
     Raises:
         PvaeZooError: if onnxruntime is missing or cannot draw the sample.
@@ -74,21 +72,20 @@ def measure(
     base = find(RUNTIMES[REFERENCE])
     if isinstance(base, str):
         raise PvaeZooError(f"onnxruntime is not installed, and the others are compared with it: run {base}")
-    progress(REFERENCE)
+    progress(0, len(runtimes))
     reference = _run(bundle, base, seconds)
     if reference.images is None:
         problem = reference.ended or reference.said.get(SAMPLE, {}).get("problem")
         raise PvaeZooError(f"onnxruntime draws no sample to compare with: {problem}; see pvae-zoo verify {bundle.name}")
     rows = []
-    for runtime in runtimes:
+    for done, runtime in enumerate(runtimes, start=1):
         found = base if runtime.name == REFERENCE else find(runtime, node_folder)
         if isinstance(found, str):
             rows.append(_missing(runtime, found))
-            continue
-        if runtime.name != REFERENCE:
-            progress(runtime.name)
-        ran = reference if runtime.name == REFERENCE else _run(bundle, found, seconds)
-        rows.append(_row(bundle, found, ran, reference))
+        else:
+            ran = reference if runtime.name == REFERENCE else _run(bundle, found, seconds)
+            rows.append(_row(bundle, found, ran, reference))
+        progress(done, len(runtimes))
     return Matrix(
         model_sha256=bundle.digest,
         pvae_zoo=__version__,
