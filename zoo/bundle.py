@@ -42,8 +42,11 @@ CONFORMANCE = "conformance.json"
 CARD = "README.md"
 CONFIG_BYTES = 1 << 20
 """A config is a few thousand bytes; one of more than this is not looked into."""
-MEASURED = {EVALUATION: ("results", "pvae-zoo evaluate --save"), CONFORMANCE: ("runtimes", "pvae-zoo conformance --save")}
-"""The files that measuring leaves in a bundle, which need not be there: the list that each holds, and what writes it."""
+MEASURED = {
+    EVALUATION: ("results", "pvae-zoo evaluate --save"),
+    CONFORMANCE: ("runtimes", "pvae-zoo conformance --save"),
+}
+"""The files that measuring leaves in a bundle, where it did: the list that each holds, and what writes it."""
 ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
 TWO_LEVEL_ROLES = ("encoder", "prior_context", "prior", "prior_step", "decoder_context", "decoder", "decoder_step")
 

@@ -45,7 +45,8 @@ class Case:
 
 def run_case(run: Run, case: Case) -> list[Arrays]:
     """The wanted outputs of each run."""
-    results, carried = [], dict(case.carried)
+    results: list[Arrays] = []
+    carried = dict(case.carried)
     for feed in case.feeds:
         outputs = run({**case.constants, **carried, **feed})
         carried = {name: outputs[f"{name}_next"] for name in carried}

@@ -18,7 +18,7 @@ def operator_of(text: str, graph: Path) -> str | None:
     """
     import onnx
 
-    nodes = {node.name: node.op_type for node in onnx.load(graph, load_external_data=False).graph.node}
+    nodes: dict[str, str] = {node.name: node.op_type for node in onnx.load(graph, load_external_data=False).graph.node}
     kinds = {kind.lower(): kind for kind in nodes.values()}
     for word in re.findall(r"\b\w+\b", text):
         if word in nodes:

@@ -37,8 +37,9 @@ def stored_matrix(bundle: Bundle) -> Matrix | None:
     except (dacite.DaciteError, TypeError, ValueError):
         return None
     sizes = len(matrix.runtimes) <= _ROWS and all(len(row.graphs) <= _ROWS for row in matrix.runtimes)
-    texts = all(len(text) < _TEXT and text.isprintable() and "|" not in text for text in _texts(asdict(matrix)))
-    return matrix if sizes and texts else None
+    texts = all(len(text) < _TEXT and text.isprintable() for text in _texts(asdict(matrix)))
+    cells = not any("|" in cell for row in matrix.runtimes for cell in (row.name, row.version))
+    return matrix if sizes and texts and cells else None
 
 
 def conformance_table(matrix: Matrix) -> str:

@@ -77,12 +77,14 @@ class Worker:
     def check(self, role: str) -> dict[str, Any]:
         """A graph on its golden vectors: the largest difference, and that of the likelihoods in bits per dimension."""
         self.role = role
+        got: Arrays
+        expected: Arrays
         if role.endswith("_step"):
             drawing, wanted = golden_drawing(self.bundle.config, role, self.golden)
             got, expected = {drawing.wanted: drawing.images(self.execute(drawing.case))}, {drawing.wanted: wanted}
         else:
             case, expected = golden_case(self.bundle, role, self.golden)
-            got = dict(self.execute(case)[0])
+            got = self.execute(case)[0]
         bits = self._bits(got["log_prob"], expected["log_prob"]) if "log_prob" in expected else 0.0
         return {"difference": max(largest_gap(got[name], expected[name]) for name in expected), "bits": bits}
 
