@@ -42,12 +42,16 @@ def stored_matrix(bundle: Bundle) -> Matrix | None:
     return matrix if sizes and texts and cells else None
 
 
+def conformance_rows(matrix: Matrix) -> str:
+    """The matrix as a Markdown table."""
+    lines = ["| runtime | version | graphs | largest difference | same pixels | time |", "|---|---|---|---|---|---|"]
+    return "\n".join([*lines, *(_row(row) for row in matrix.runtimes)])
+
+
 def conformance_table(matrix: Matrix) -> str:
     """The matrix as a Markdown table, and a line for each thing that failed."""
-    lines = ["| runtime | version | graphs | largest difference | same pixels | time |", "|---|---|---|---|---|---|"]
-    lines += [_row(row) for row in matrix.runtimes]
-    failures = [line for row in matrix.runtimes for line in failures_of(row)]
-    return "\n".join([*lines, *(["", *(f"- {line}" for line in failures)] if failures else [])])
+    failures = [f"- {line}" for row in matrix.runtimes for line in failures_of(row)]
+    return "\n".join([conformance_rows(matrix), *(["", *failures] if failures else [])])
 
 
 def failures_of(row: RuntimeResult) -> list[str]:
