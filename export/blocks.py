@@ -49,7 +49,7 @@ def residual(b: GraphBuilder, x: str, name: str, block: ResidualBlock) -> str:
 
 def limited_log_std(b: GraphBuilder, s: str) -> str:
     """`pvae_zoo.models.gaussian.limited_log_std`."""
-    return b.op("Sub", b.scalar(math.log(STD_LIMIT)), b.op("Softplus", b.op("Neg", s)))
+    return b.op("Sub", b.scalar(math.log(STD_LIMIT)), b.softplus(b.op("Neg", s)))
 
 
 def masked_stack(b: GraphBuilder, seen: str, context: str, stack: MaskedStack) -> str:
