@@ -62,7 +62,7 @@ def masked_stack(b: GraphBuilder, seen: str, context: str, stack: MaskedStack) -
         y = masked_conv(b, h, f"layer{index}.conv", layer.conv)
         y = b.op("Add", _apart(b, y, stack), parts[1 + index]) if stack.condition_gates else y
         halves = b.split(y, [share] * (2 * stack.groups))
-        tanh = b.op("Tanh", b.concat(halves[0::2]))
+        tanh = b.tanh(b.concat(halves[0::2]))
         gated = b.op("Mul", tanh, b.op("Sigmoid", b.concat(halves[1::2])))
         h = b.op("Add", h, masked_conv(b, gated, f"layer{index}.output", layer.output))
     head = b.elu(masked_conv(b, b.elu(h), "head", stack.head))
