@@ -42,6 +42,8 @@ COMMANDS = {
     "reproduce": ("pvae_zoo.cli.reproduce", "reproduce_command", "Make the figures of the paper again."),
     "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),
     "push": ("pvae_zoo.cli.push", "push_command", "Publish a bundle on the Hugging Face Hub."),
+    "conformance": ("pvae_zoo.cli.conformance", "conformance_command", "Do other runtimes compute what the model is?"),
+    "explain": ("pvae_zoo.cli.explain", "explain_command", "Print a program that samples without this package."),
     "selftest": ("pvae_zoo.cli.selftest", "selftest_command", "Does this machine compute what was published?"),
     "doctor": ("pvae_zoo.cli.doctor", "doctor_command", "What is installed, and what really loads."),
 }

@@ -96,6 +96,15 @@ class GraphBuilder:
     def elu(self, tensor: str) -> str:
         return self.op("Elu", tensor)
 
+    def tanh(self, tensor: str) -> str:
+        """tanh(x), which is 1 or -1 to the last bit from 10 on: OpenCV gives no number at 50 when left alone."""
+        return self.op("Tanh", self.op("Clip", tensor, self.scalar(-20.0), self.scalar(20.0)))
+
+    def softplus(self, tensor: str) -> str:
+        """log(1 + exp(x)), which is x to the last bit from 30 on: tract and OpenCV overflow at 89 when left alone."""
+        limited = self.op("Softplus", self.op("Min", tensor, self.scalar(30.0)))
+        return self.op("Max", tensor, limited)
+
     def linear(self, tensor: str, name: str, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> str:
         """``tensor @ weight + bias`` with ``weight`` ``(in, out)``."""
         if bias is None:

@@ -175,7 +175,7 @@ class StepGraph(ABC):
             y = b.op("Add", centre, self.gates[index][group])
             half = self.stack.config.channels // self.groups
             tanh, sigmoid = b.split(y, [half, half])
-            self.gated[index].append(b.op("Mul", b.op("Tanh", tanh), b.op("Sigmoid", sigmoid)))
+            self.gated[index].append(b.op("Mul", b.tanh(tanh), b.op("Sigmoid", sigmoid)))
             out = self._centre(group, self.gated[index], f"layer{index}.output", layer.output, bias=True)  # type: ignore[arg-type]
             x = b.op("Add", x, out)
         self.heads[0].append(b.elu(x))

@@ -70,7 +70,7 @@ def decoder_graph(model: PixelVAE) -> GraphBuilder:
 def binary_log_prob(b: GraphBuilder, logits: str, values: str) -> str:
     """Bernoulli: -softplus((1 - 2 v) logit) for values 0 and 1, as floats."""
     sign = b.op("Sub", b.scalar(1.0), b.op("Mul", values, b.scalar(2.0)))
-    return b.op("Neg", b.op("Softplus", b.op("Mul", sign, logits)))
+    return b.op("Neg", b.softplus(b.op("Mul", sign, logits)))
 
 
 def _posterior(b: GraphBuilder, features: str, name: str, head: PosteriorHead) -> str:

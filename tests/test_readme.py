@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pvae_zoo.card import readme_row, render_card
+from pvae_zoo.conformance.stored import conformance_rows, stored_matrix
 from pvae_zoo.registry import model_names, open_bundle, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +20,16 @@ def test_the_readme_has_the_figures_of_every_model(name):
 @pytest.mark.parametrize("name", model_names())
 def test_the_card_is_what_evaluate_writes(name):
     assert (ROOT / "model_cards" / f"{name}.md").read_text("utf-8") == render_card(open_bundle(name))
+
+
+def test_the_readme_has_the_matrix_of_mnist():
+    assert conformance_rows(stored_matrix(open_bundle("mnist"))) in README
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_shipped_model_passes_in_five_runtimes(name):
+    states = [row.state for row in stored_matrix(open_bundle(name)).runtimes]
+    assert states.count("passed") >= 5
 
 
 @pytest.mark.parametrize("name", model_names())

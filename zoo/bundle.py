@@ -11,6 +11,7 @@
     golden.npz             inputs and outputs to check a runtime with
     weights.safetensors    the PyTorch weights that the graphs were made from, and their recipe
     evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
+    conformance.json       what other runtimes make of the graphs, written by ``pvae-zoo conformance --save``
     README.md              the model card
 
 The contract is repeated in each graph's metadata, so that a lone file explains itself.
@@ -37,9 +38,15 @@ CONFIG = "config.json"
 GOLDEN = "golden.npz"
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
+CONFORMANCE = "conformance.json"
 CARD = "README.md"
 CONFIG_BYTES = 1 << 20
 """A config is a few thousand bytes; one of more than this is not looked into."""
+MEASURED = {
+    EVALUATION: ("results", "pvae-zoo evaluate --save"),
+    CONFORMANCE: ("runtimes", "pvae-zoo conformance --save"),
+}
+"""The files that measuring leaves in a bundle, where it did: the list that each holds, and what writes it."""
 ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
 TWO_LEVEL_ROLES = ("encoder", "prior_context", "prior", "prior_step", "decoder_context", "decoder", "decoder_step")
 
@@ -250,16 +257,24 @@ class Bundle:
 
     def evaluation(self) -> dict[str, Any] | None:
         """The measured figures, where ``evaluate --save`` has left some."""
-        path = self.folder / EVALUATION
+        return self.measured(EVALUATION)
+
+    def measured(self, name: str) -> dict[str, Any] | None:
+        """What measuring has left in one of the files of `MEASURED`, None where there is none.
+
+        Raises:
+            PvaeZooError: if the file is damaged.
+        """
+        path, (rows, command) = self.folder / name, MEASURED[name]
         if not path.is_file():
             return None
         try:
             figures: dict[str, Any] = json.loads(_read_capped(path))
         except (OSError, ValueError, RecursionError) as error:
-            raise PvaeZooError(f"{path} is not valid JSON: run pvae-zoo evaluate --save again") from error
-        results = figures.get("results") if isinstance(figures, dict) else None
+            raise PvaeZooError(f"{path} is not valid JSON: run {command} again") from error
+        results = figures.get(rows) if isinstance(figures, dict) else None
         if not isinstance(results, list) or not all(isinstance(row, dict) for row in results):
-            raise PvaeZooError(f"{path} holds no list of results: remove it and run pvae-zoo evaluate --save again")
+            raise PvaeZooError(f"{path} holds no list of {rows}: remove it and run {command} again")
         return figures
 
 

@@ -8,6 +8,7 @@ from string import Template
 from typing import Any
 
 from pvae_zoo.bundle import Bundle, describe_tensors
+from pvae_zoo.conformance.stored import conformance_table, stored_matrix
 from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.wavefront import step_count
@@ -32,6 +33,7 @@ def render_card(bundle: Bundle) -> str:
         "size": f"{sum(graph.size for graph in config.graphs.values()) / 2**20:.1f}",
         "figures": _figures(results),
         "commands": "\n".join(f"    {row['command']}" for row in results) or "    (none yet)",
+        "conformance": _conformance(bundle),
         "digest": bundle.digest[:16],
         "shape": f"(N, {image.channels}, {image.height}, {image.width})",
         "made": _made(image, training),
@@ -103,6 +105,15 @@ def _figures(results: list[dict[str, Any]]) -> str:
             f"| {row['bits_per_dim']:.4f} | {row['reconstruction_nats']:.2f} | {kl} | {iwae} |"
         )
     return "\n".join(lines) if results else "Not measured yet."
+
+
+def _conformance(bundle: Bundle) -> str:
+    matrix = stored_matrix(bundle)
+    if matrix is None:
+        return "Not measured yet."
+    how = f"Measured with pvae-zoo {matrix.pvae_zoo} on {matrix.date[:10]} ({matrix.machine}), {matrix.images} "
+    how += f"image{'s' * (matrix.images > 1)}, by"
+    return f"{conformance_table(matrix)}\n\n{how}\n\n    pvae-zoo conformance {bundle.name}"
 
 
 def _graph_row(bundle: Bundle, role: str) -> str:

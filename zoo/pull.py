@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pvae_zoo import registry
 from pvae_zoo.atomic import atomic_write, write_error
-from pvae_zoo.bundle import CARD, CONFIG, EVALUATION, Bundle
+from pvae_zoo.bundle import CARD, CONFIG, MEASURED, Bundle
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.names import FolderName, HubName, ModelName, ZooName
 from pvae_zoo.registry import identify, published, resolve
@@ -107,9 +107,7 @@ def copy_bundle(bundle: Bundle, folder: Path, *, force: bool = False) -> list[Pa
         PvaeZooError: if a file is damaged, would be overwritten or cannot be written.
     """
     contents = {spec.file: bundle.read(spec) for spec in bundle.files()}
-    evaluation = bundle.folder / EVALUATION
-    if evaluation.is_file():
-        contents[EVALUATION] = evaluation.read_bytes()
+    contents |= {name: (bundle.folder / name).read_bytes() for name in MEASURED if (bundle.folder / name).is_file()}
     card = model_card(bundle)
     if card is not None:
         contents[CARD] = card

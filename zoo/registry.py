@@ -16,7 +16,7 @@ from pathlib import Path
 import dacite
 
 from pvae_zoo.atomic import atomic_write
-from pvae_zoo.bundle import CONFIG, EVALUATION, Bundle, FileSpec, file_spec
+from pvae_zoo.bundle import CONFIG, MEASURED, Bundle, FileSpec, file_spec
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.names import FolderName, HubName, ModelName, ZooName, parse_name
 
@@ -72,8 +72,7 @@ def register(bundle: Bundle, *, license: str, repo: str | None = None, commit: s
     """Write a bundle's entry into the registry of the folder that it lies in, for the bundles of the package."""
     folder = bundle.folder.parent
     paths = [bundle.folder / CONFIG, *(bundle.folder / spec.file for spec in bundle.files())]
-    if (bundle.folder / EVALUATION).is_file():
-        paths.append(bundle.folder / EVALUATION)
+    paths += [bundle.folder / name for name in MEASURED if (bundle.folder / name).is_file()]
     entry = Entry(license=license, repo=repo, commit=commit, files=tuple(file_spec(path) for path in sorted(paths)))
     entries = {**read_registry(folder), bundle.folder.name: entry}
     models = {name: asdict(entries[name]) for name in sorted(entries)}

@@ -45,9 +45,14 @@ def self_test(bundle: Bundle, device: Device) -> SelfTest:
         devices = ["cpu", "cuda"] if CUDA in ort.get_available_providers() else ["cpu"]
     return SelfTest(
         onnxruntime=str(ort.__version__),
-        machine=f"{platform.system()} {platform.machine()}, {cores()} core{'s' * (cores() > 1)}",
+        machine=machine(),
         runs={name: verify_bundle(bundle, name) for name in devices},
     )
+
+
+def machine() -> str:
+    """System, architecture and cores of this machine."""
+    return f"{platform.system()} {platform.machine()}, {cores()} core{'s' * (cores() > 1)}"
 
 
 def verdict(run: Verification) -> str:

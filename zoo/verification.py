@@ -90,16 +90,16 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
         except PvaeZooError:
             raise
         except Exception as error:  # onnxruntime's own, for a graph that it cannot load
-            problems.append(f"{role}: onnxruntime does not load it: {_line(error)}")
+            problems.append(f"{role}: onnxruntime does not load it: {first_line(error)}")
             continue
         problems += [f"{role}: {line}" for line in _check_contract(bundle, role, sessions[role])]
-    golden = _read_golden(bundle, problems)
+    golden = read_golden(bundle, problems)
     if problems:
         return _stopped(files, problems)
     try:
         difference = {
             role: _difference(sessions[role], inputs, outputs, golden)
-            for role, (inputs, outputs) in _whole_image(bundle).items()
+            for role, (inputs, outputs) in whole_image(bundle).items()
         }
         if "prior_step" in bundle.config.steps:
             difference["prior_step"] = _draw_z1(bundle, device, golden)
@@ -107,7 +107,7 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     except PvaeZooError:
         raise
     except Exception as error:  # a graph that keeps to the contract and cannot compute all the same
-        return _stopped(files, [f"the golden vectors do not run: {_line(error)}"])
+        return _stopped(files, [f"the golden vectors do not run: {first_line(error)}"])
     # Written so that a difference that is not a number is a problem too.
     problems += [
         f"{r}: differs by {d:.1e}, more than {TOLERANCE:.0e}" for r, d in difference.items() if not d <= TOLERANCE
@@ -166,7 +166,8 @@ def _fits(expected: TensorSpec, onnx_type: str, shape: list[int | str | None]) -
     return all(e == a for e, a in sizes if isinstance(e, int) and isinstance(a, int))
 
 
-def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]:
+def read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]:
+    """The golden vectors by name; what is wrong with them is added to ``problems``, a line each."""
     name = bundle.config.golden.file
     try:
         with np.load(io.BytesIO(bundle.read(bundle.config.golden)), allow_pickle=False) as stored:
@@ -174,7 +175,7 @@ def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]
     except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         problems.append(f"{name} cannot be read: {error}")
         return {}
-    keys = [key for pair in _whole_image(bundle).values() for names in pair for key in names.values()]
+    keys = [key for pair in whole_image(bundle).values() for names in pair for key in names.values()]
     wanted = dict.fromkeys([*keys, "uniforms", "z1_noise"])
     missing = [key for key in wanted if key not in golden]
     if missing:
@@ -182,19 +183,20 @@ def _read_golden(bundle: Bundle, problems: list[str]) -> dict[str, NDArray[Any]]
     return golden
 
 
-def _whole_image(bundle: Bundle) -> dict[str, tuple[_Names, _Names]]:
+def whole_image(bundle: Bundle) -> dict[str, tuple[_Names, _Names]]:
+    """Of each graph that is run once an image: its inputs and outputs, each with its name among the golden vectors."""
     return _ONE_LEVEL if len(bundle.config.latents) == 1 else _TWO_LEVELS
 
 
 def _difference(session: Any, inputs: _Names, outputs: _Names, golden: dict[str, NDArray[Any]]) -> float:
     actual = session.run(list(outputs), {name: golden[key] for name, key in inputs.items()})
-    return max(_largest(value, golden[key]) for key, value in zip(outputs.values(), actual, strict=True))
+    return max(largest_gap(value, golden[key]) for key, value in zip(outputs.values(), actual, strict=True))
 
 
 def _draw_z1(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> float:
     sampler = GridSampler(bundle, "prior_step", device)
     drawn = sampler.draw(GridDraw(golden["prior_context"], {"noise": golden["z1_noise"]}, {}))
-    return _largest(drawn["z1"], golden["z1"])
+    return largest_gap(drawn["z1"], golden["z1"])
 
 
 def _draw(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> tuple[float, int]:
@@ -203,14 +205,16 @@ def _draw(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> tu
     context, uniforms, image = golden["context"], golden["uniforms"], golden["image"]
     free = sampler.draw(Draw(context, uniforms, np.full(image.shape, -1, np.int64)))
     told = sampler.draw(Draw(context, uniforms, image.astype(np.int64)))
-    return _largest(told.log_prob, golden["log_prob"]), int((free.images != image).sum())
+    return largest_gap(told.log_prob, golden["log_prob"]), int((free.images != image).sum())
 
 
-def _largest(a: NDArray[Any], b: NDArray[Any]) -> float:
+def largest_gap(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """The largest difference of two arrays; infinite if their shapes differ."""
     if a.shape != b.shape:
         return float("inf")
     return float(np.abs(a.astype(np.float64) - b).max())
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,7 +3,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from pvae_zoo.bundle import TensorSpec
+from pvae_zoo.bundle import GraphSpec, TensorSpec
+from pvae_zoo.conformance.engines import ENGINES
+from pvae_zoo.conformance.runtimes import RUNTIMES, find
 from pvae_zoo.export.graph import IR_VERSION, OPSET, GraphBuilder
 from pvae_zoo.runtime.sessions import open_session
 
@@ -33,6 +35,22 @@ def test_an_output_that_others_read_keeps_its_readers():
     b.output(second, "positive", "float32", ["N"])
     negative, positive = run(b, x=np.array([1, 2], np.float32))
     assert negative.tolist() == [-1, -2] and positive.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["softplus", "tanh"])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "reference", "tract", "openvino", "opencv"])
+def test_a_function_neither_overflows_nor_rounds(runtime, name, tmp_path):
+    if isinstance(find(RUNTIMES[runtime]), str):
+        pytest.skip(f"needs {runtime}")
+    b = GraphBuilder(name, "")
+    b.output(getattr(b, name)(b.input("x", "float32", ["N"])), "y", "float32", ["N"])
+    path = tmp_path / f"{name}.onnx"
+    path.write_bytes(b.build({}).SerializeToString())
+    x = np.concatenate([np.linspace(-120, 120, 961), [-1e4, 29.999, 30, 30.001, 89, 1e4]]).astype(np.float32)
+    spec = GraphSpec(file="", size=0, sha256="", inputs=tuple(b.inputs), outputs=tuple(b.outputs))
+    y = ENGINES[runtime](path, spec)({"x": x})["y"]
+    exact = {"softplus": lambda x: np.logaddexp(0, x), "tanh": np.tanh}[name](x.astype(np.float64))
+    np.testing.assert_allclose(y, exact, rtol=1e-5, atol=1e-5)
 
 
 def test_a_weights_name_is_its_own():

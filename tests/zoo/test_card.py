@@ -26,7 +26,7 @@ def measured(gates, copy_bundle):
 
 def test_a_card_renders_without_figures(tiny):
     card = render_card(tiny.bundle)
-    assert "Not measured yet." in card and "(none yet)" in card
+    assert card.count("Not measured yet.") == 2 and "(none yet)" in card
     assert "$" not in card and "None" not in card and "nan" not in card.lower().split()
 
 
@@ -54,7 +54,8 @@ def test_a_card_holds_every_figure_and_the_command_that_made_it(measured):
         "| valid | 1,000 of 10,000, drawn at random | 81.50 +- 0.27 | 0.1500 | 74.12 | 6.25 | 79.91 (K = 64) |" in card
     )
     assert "    pvae-zoo evaluate tiny --data d --split test\n    pvae-zoo evaluate tiny --data d --split valid" in card
-    assert measured.digest[:16] in card and "Not measured yet." not in card
+    assert measured.digest[:16] in card
+    assert card.count("Not measured yet.") == 1  # in other runtimes
 
 
 def test_a_card_states_the_contract(tiny):
@@ -83,4 +84,4 @@ def test_figures_of_other_weights_stand_on_no_card(measured, gates):
     (measured.folder / "config.json").write_text(gates.bundle.config.to_json().replace(
         gates.bundle.config.graphs["decoder"].sha256, "0" * 64
     ))  # fmt: skip
-    assert "Not measured yet." in render_card(Bundle(measured.folder))
+    assert render_card(Bundle(measured.folder)).count("Not measured yet.") == 2

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pvae_zoo.bundle import CARD, CONFIG, EVALUATION, Bundle, FileSpec
+from pvae_zoo.bundle import CARD, CONFIG, MEASURED, Bundle, FileSpec
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.hub.cache import as_stated, cache_folder, cached_snapshot
 from pvae_zoo.hub.errors import endpoint, hub_errors
@@ -152,7 +152,7 @@ def _listing(pinned: HubName, bundle: Bundle) -> list[DryRunFileInfo]:
     specs = {spec.file: spec for spec in bundle.files()}
     with hub_errors(pinned), _bars(False):
         infos = snapshot_download(
-            pinned.repo, revision=pinned.revision, allow_patterns=[CONFIG, *specs, CARD, EVALUATION], dry_run=True
+            pinned.repo, revision=pinned.revision, allow_patterns=[CONFIG, *specs, CARD, *MEASURED], dry_run=True
         )
     there = {info.filename: info for info in infos}
     for name, spec in specs.items():

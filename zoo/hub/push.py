@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pvae_zoo.bundle import CARD, CONFIG, EVALUATION, Bundle
+from pvae_zoo.bundle import CARD, CONFIG, MEASURED, Bundle
 from pvae_zoo.card import render_card
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.hub.cache import git_hash
@@ -86,9 +86,10 @@ def contents_of(bundle: Bundle) -> dict[str, bytes]:
     """What is published, by file name: verified files, the figures, and the card that states them."""
     contents = {spec.file: bundle.read(spec) for spec in bundle.files()}
     contents[CONFIG] = (bundle.folder / CONFIG).read_bytes()
-    figures = bundle.evaluation()
-    if figures is not None:
-        contents[EVALUATION] = (json.dumps(figures, indent=2) + "\n").encode()
+    for name in MEASURED:
+        figures = bundle.measured(name)
+        if figures is not None:
+            contents[name] = (json.dumps(figures, indent=2) + "\n").encode()
     contents[CARD] = render_card(bundle).encode()
     return contents
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pvae_zoo.bundle import Bundle, StepSpec
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime.sessions import CPU, Device, active_provider, import_onnxruntime, open_session
-from pvae_zoo.runtime.wavefront import Order, canvas_rows, positions, step_count, steps
+from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step_count, steps
 
 SLICE = 32
 """Images a worker draws at once: enough to fill the matrix products of a step, small enough for the caches."""
@@ -139,23 +139,34 @@ class GridSampler:
         spec, count = self.spec, len(what)
         grids: dict[str, NDArray[Any]] = {}
         run = _BoundStep(session, self.provider, spec, what, self.drawn)
-        owners = np.arange(count)[:, None]
         for step in steps(spec.height, spec.width, spec.geometry.slope, order):
             if stop.is_set():
                 break
-            ys, xs = step.rows, step.columns
-            within = ys * spec.width + xs if spec.context.rows > 1 else np.zeros_like(ys)
-            outputs = run(
-                positions=positions(spec.geometry, count, step),
-                context_rows=np.ascontiguousarray((owners * spec.context.rows + within[None, :]).ravel()),
-                **{name: _at(value, ys, xs) for name, value in what.values.items()},
-            )
+            outputs = run(**step_feed(spec, count, step, what.values))
             for name, rows in zip(self.drawn, outputs, strict=True):
                 if name not in grids:
                     grids[name] = np.zeros((count, spec.channels, spec.height, spec.width), rows.dtype)
-                grids[name][:, :, ys, xs] = rows.reshape(count, len(ys), spec.channels).transpose(0, 2, 1)
+                place(grids[name], step, rows)
             counter.advance()
         return grids
+
+
+def step_feed(spec: StepSpec, count: int, step: Step, values: Arrays) -> dict[str, NDArray[Any]]:
+    """The inputs of one step for ``count`` images; ``values`` are ``(N, C, H, W)``. Context and canvases are beside."""
+    ys, xs = step.rows, step.columns
+    within = ys * spec.width + xs if spec.context.rows > 1 else np.zeros_like(ys)
+    owners = np.arange(count)[:, None]
+    return {
+        "positions": positions(spec.geometry, count, step),
+        "context_rows": np.ascontiguousarray((owners * spec.context.rows + within[None, :]).ravel()),
+        **{name: _at(value, ys, xs) for name, value in values.items()},
+    }
+
+
+def place(grid: NDArray[Any], step: Step, rows: NDArray[Any]) -> None:
+    """Write what a step drew, ``(N * k, C)``, to its positions in ``(N, C, H, W)``."""
+    count, channels = grid.shape[:2]
+    grid[:, :, step.rows, step.columns] = rows.reshape(count, len(step.rows), channels).transpose(0, 2, 1)
 
 
 class _BoundStep:

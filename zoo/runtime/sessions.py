@@ -83,7 +83,8 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
     # Idle threads sleep: spinning ones would take the cores from the sessions beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cpu" or (device == "auto" and CUDA not in ort.get_available_providers()):
-        return ort.InferenceSession(model, options, providers=[CPU])
+        # Without its fallback, which would try the CPU once more and say so on standard output, amidst our own.
+        return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
     if CUDA not in ort.get_available_providers():
         raise PvaeZooError(
             "--device cuda: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then "

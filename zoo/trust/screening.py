@@ -25,9 +25,10 @@ from pvae_zoo.trust.printable import shown
 
 OPERATORS = frozenset(
     {
-        "Add", "Cast", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "Gemm", "Identity", "Less",
-        "LogSoftmax", "MatMul", "Mul", "Neg", "Not", "ReduceSum", "Reshape", "Resize", "ScatterND", "Sigmoid", "Slice",
-        "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+        "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "Gemm", "Identity",
+        "Less", "LogSoftmax", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "ReduceSum", "Reshape", "Resize",
+        "ScatterND", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh",
+        "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Of the default domain: those that the export uses."""

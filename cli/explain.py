@@ -1,0 +1,40 @@
+"""``explain``: a program that samples without this package."""
+
+from __future__ import annotations
+
+import click
+
+from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.output import echo_json
+from pvae_zoo.registry import DEFAULT_MODEL
+
+
+@click.command("explain")
+@click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")
+@click.option(
+    "--lang", type=click.Choice(["python", "javascript"]), default="python", show_default=True, help="Of the program."
+)
+@json_option
+def explain_command(model: str, lang: str, as_json: bool) -> None:
+    """Print a complete program that draws an image of MODEL with bare onnxruntime, none of this package needed.
+
+    It takes a seed, the picture to write (PGM or PPM) and the folder of the graphs, and gives the pixels of
+    pvae-zoo sample with the same seed. The JavaScript one runs on onnxruntime-node, or onnxruntime-web with its name
+    changed. There is none for Rust or C++: only programs that the tests run are printed, and neither runtime can be
+    had there.
+
+    \b
+    Example:
+        pvae-zoo pull mnist --to mnist
+        pvae-zoo explain mnist --lang python > sample.py && python sample.py 7 digit.pgm mnist
+        pvae-zoo explain mnist --lang javascript > sample.mjs && node sample.mjs 7 digit.pgm mnist
+    """
+    from pvae_zoo.explain.program import program
+    from pvae_zoo.registry import open_bundle
+
+    config = open_bundle(model).config
+    text = program(config, lang)
+    if as_json:
+        echo_json({"name": config.name, "lang": lang, "program": text})
+    else:
+        click.echo(text, nl=False)

@@ -1,0 +1,28 @@
+import json
+
+import pytest
+
+from pvae_zoo.explain.program import LANGUAGES, program
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_it_prints_the_program(run, model, eight, lang):
+    text = program(eight.bundle.config, lang)
+    assert run("explain", model, "--lang", lang).stdout == text
+    assert json.loads(run("explain", model, "--lang", lang, "--json").stdout) == {
+        "name": "tiny", "lang": lang, "program": text
+    }  # fmt: skip
+
+
+def test_python_unless_told_otherwise(run, model, eight):
+    assert run("explain", model).stdout == program(eight.bundle.config, "python")
+
+
+@pytest.mark.parametrize("lang", ["rust", "cpp", "c"])
+def test_no_program_that_nobody_ran(run, model, lang):
+    result = run("explain", model, "--lang", lang)
+    assert result.exit_code == 2 and "'python', 'javascript'" in result.stderr
+
+
+def test_every_language_can_be_asked_for(run):
+    assert all(lang in run("explain", "--help").stdout for lang in LANGUAGES)

@@ -1,0 +1,48 @@
+"""The same data drives a graph in any runtime, and what comes out is what the network gives."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pvae_zoo.conformance.cases import draw_sample, golden_case, golden_drawing, run_case
+from pvae_zoo.conformance.engines import ENGINES
+from pvae_zoo.verification import read_golden, whole_image
+
+
+@pytest.fixture
+def execute(tiny):
+    """Runs a case in onnxruntime, without any binding of canvases."""
+    opened = {}
+
+    def execute(case):
+        if case.role not in opened:
+            path = tiny.bundle.folder / f"{case.role}.onnx"
+            opened[case.role] = ENGINES["onnxruntime"](path, tiny.bundle.config.graphs[case.role])
+        return run_case(opened[case.role], case)
+
+    return execute
+
+
+def test_a_whole_sample_has_the_pixels_of_the_network(tiny, execute):
+    golden = read_golden(tiny.bundle, [])
+    assert np.array_equal(draw_sample(tiny.bundle.config, golden, execute), golden["image"])
+
+
+def test_every_graph_gives_its_golden_vectors(tiny, execute):
+    golden = read_golden(tiny.bundle, [])
+    for role in whole_image(tiny.bundle):
+        case, expected = golden_case(tiny.bundle, role, golden)
+        (outputs,) = execute(case)
+        for name, value in expected.items():
+            np.testing.assert_allclose(outputs[name], value, atol=1e-4)
+    for role in tiny.bundle.config.steps:
+        drawing, expected = golden_drawing(tiny.bundle.config, role, golden)
+        np.testing.assert_allclose(drawing.images(execute(drawing.case)), expected, atol=1e-4)
+
+
+def test_canvases_go_from_run_to_run(tiny, execute):
+    golden = read_golden(tiny.bundle, [])
+    drawing, expected = golden_drawing(tiny.bundle.config, "decoder_step", golden)
+    forgetful = [execute(replace(drawing.case, feeds=(feed,)))[0] for feed in drawing.case.feeds]
+    assert np.abs(drawing.images(forgetful) - expected).max() > 1e-2
