@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from typing import Any
 # The Hub's client reads its settings when it is imported: no test may touch the user's own cache or token.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="pvae-zoo-tests-")
 os.environ.pop("HF_TOKEN", None)
+# A shell ignores Ctrl-C for what it starts in the background, and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch

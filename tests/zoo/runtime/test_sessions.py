@@ -31,7 +31,7 @@ def fake_cuda(monkeypatch):
     asked = []
 
     class Session:
-        def __init__(self, model, options, providers):
+        def __init__(self, model, options, providers, **settings):
             asked.append(providers)
             self.providers = providers
 
