@@ -16,8 +16,6 @@ from typing import Any
 # The Hub's client reads its settings when it is imported: no test may touch the user's own cache or token.
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="pvae-zoo-tests-")
 os.environ.pop("HF_TOKEN", None)
-# A shell ignores Ctrl-C for what it starts in the background, and every child would inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 import torch
@@ -42,6 +40,12 @@ from pvae_zoo.training.recipe import Recipe, TrainingConfig
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """A shell ignores Ctrl-C for what it starts in the background, and every child would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
