@@ -26,7 +26,7 @@ def _noted_trust(ctx: click.Context, param: click.Parameter, trust: bool) -> Non
     ctx.meta[TRUST] = trust
 
 
-_trust_option = click.option(
+trust_option = click.option(
     "--trust",
     is_flag=True,
     expose_value=False,
@@ -45,12 +45,12 @@ def model_option(command: Command) -> Command:
         metavar="MODEL",
         help="Of the zoo, pulled, or a folder.",
     )
-    return named(_trust_option(command))
+    return named(trust_option(command))
 
 
 def model_argument(command: Command) -> Command:
     """``MODEL``, with ``--trust`` for one that nobody vouches for."""
-    return click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")(_trust_option(command))
+    return click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")(trust_option(command))
 
 
 seed_option = click.option(

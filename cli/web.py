@@ -1,0 +1,57 @@
+"""``web``: the page that samples, completes and scores in a browser."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import click
+
+from pvae_zoo.cli.models import open_admitted
+from pvae_zoo.cli.options import trust_option
+
+
+@click.command("web")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--port", type=click.IntRange(0, 65535), default=8017, show_default=True, metavar="N", help="0 for any.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Another one lets other machines in.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write the site for a static host instead."
+)
+@trust_option
+def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out: Path | None) -> None:
+    """Serve the page with the given models, by default all that are installed, until Ctrl-C.
+
+    The page computes in the browser, over onnxruntime-web; nothing leaves the machine that it is open on. --out writes
+    it, models included, to a folder that any static host can serve from any path.
+
+    \b
+    Example:
+        pvae-zoo web
+        pvae-zoo web mnist ./my-bundle --port 9000 --open
+        pvae-zoo web --out site/
+    """
+    from pvae_zoo.registry import model_names
+    from pvae_zoo.web.server import SiteServer, is_loopback
+    from pvae_zoo.web.site import built_page, make_site, write_site
+
+    if out is not None and opens:
+        raise click.UsageError("--out writes files and serves nothing: leave out --open")
+    page = built_page()
+    site = make_site([open_admitted(model) for model in models or model_names()], page)
+    if out is not None:
+        size = write_site(site, out)
+        click.echo(f"{out}: the page with {_counted(len(models or model_names()))}, {size / 2**20:.1f} MiB")
+        return
+    with SiteServer(site, host, port) as server:
+        click.echo(f"{server.url} (Ctrl-C ends it)")
+        if not is_loopback(host):
+            click.echo("Other machines can reach this page: --host 127.0.0.1 keeps it to this one", err=True)
+        if opens:
+            webbrowser.open(server.url)
+        server.serve_forever(poll_interval=0.1)
+
+
+def _counted(models: int) -> str:
+    return f"{models} model{'s' * (models != 1)}"
