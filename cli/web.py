@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.models import open_admitted
-from pvae_zoo.cli.options import trust_option
+from pvae_zoo.cli.options import json_option, trust_option
+from pvae_zoo.cli.output import echo_json
 
 
 @click.command("web")
@@ -20,7 +21,8 @@ from pvae_zoo.cli.options import trust_option
     "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write the site for a static host instead."
 )
 @trust_option
-def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out: Path | None) -> None:
+@json_option
+def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out: Path | None, as_json: bool) -> None:
     """Serve the page with the given models, by default all that are installed, until Ctrl-C.
 
     The page computes in the browser, over onnxruntime-web; nothing leaves the machine that it is open on. --out writes
@@ -39,13 +41,16 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
     if out is not None and opens:
         raise click.UsageError("--out writes files and serves nothing: leave out --open")
     page = built_page()
-    site = make_site([open_admitted(model) for model in models or model_names()], page)
+    bundles = [open_admitted(model) for model in models or model_names()]
+    site = make_site(bundles, page)
+    names = [bundle.name for bundle in bundles]
     if out is not None:
         size = write_site(site, out)
-        click.echo(f"{out}: the page with {_counted(len(models or model_names()))}, {size / 2**20:.1f} MiB")
+        line = f"{out}: the page with {', '.join(names)}, {size / 2**20:.1f} MiB"
+        _report(as_json, line, path=str(out), models=names, bytes=size)
         return
     with SiteServer(site, host, port) as server:
-        click.echo(f"{server.url} (Ctrl-C ends it)")
+        _report(as_json, f"{server.url} (Ctrl-C ends it)", url=server.url, models=names)
         if not is_loopback(host):
             click.echo("Other machines can reach this page: --host 127.0.0.1 keeps it to this one", err=True)
         if opens:
@@ -53,5 +58,8 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
         server.serve_forever(poll_interval=0.1)
 
 
-def _counted(models: int) -> str:
-    return f"{models} model{'s' * (models != 1)}"
+def _report(as_json: bool, line: str, **figures: object) -> None:
+    if as_json:
+        echo_json(figures)
+    else:
+        click.echo(line)

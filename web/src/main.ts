@@ -81,6 +81,7 @@ async function start(): Promise<void> {
     const entry = entries[chooser.selectedIndex];
     ready = false;
     failure.hidden = true;
+    failure.textContent = "";
     noteAddress({ model: entry.name });
     try {
       const config = await client.ask("open", { folder: new URL(entry.folder, document.baseURI).href });

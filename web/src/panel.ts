@@ -56,6 +56,7 @@ export class Elements {
   async attempt(action: () => Promise<void>): Promise<void> {
     const error = this.role("error");
     error.hidden = true;
+    error.textContent = "";
     try {
       await action();
       this.progress(null);

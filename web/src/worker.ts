@@ -51,7 +51,9 @@ type Handlers = {
 const handlers: Handlers = {
   open: async ({ folder }) => {
     model = null;
-    model = new PixelVAE(await Bundle.open(folder, (what) => post({ kind: "loading", what })));
+    const found = new PixelVAE(await Bundle.open(folder, (what) => post({ kind: "loading", what })));
+    await found.prepare();
+    model = found;
     return model.bundle.config;
   },
   sample: ({ seed, first, count, temperature }, onPart) => opened().sample(seed, first, count, temperature, onPart),

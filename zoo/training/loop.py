@@ -83,7 +83,7 @@ class Trainer:
         self.model = PixelVAE(recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         fused = self.device.type == "cuda"
-        groups = parameter_groups(self.model, self.config.weight_decay)
+        groups = parameter_groups(self.model, self.config)
         # A short memory of squared gradients: runs with 0.999 at a learning rate of 2e-3 blew up after 7,000 steps. At
         # 1.2e-3 with 0.99 none has; which of the two it was has not been tried.
         self.optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=fused)
@@ -195,7 +195,7 @@ class Trainer:
             elbo: Elbo = self.network(batch, [eps[mine].to(self.device) for eps in noise])
         loss = -(elbo.log_likelihood - charged_kl(config, step, elbo.kl)).mean()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, step)
+            group["lr"] = group["rate"] * learning_rate(config, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)

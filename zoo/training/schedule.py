@@ -33,9 +33,14 @@ def kl_weights(config: TrainingConfig, step: int) -> list[float]:
 
 
 def charged_kl(config: TrainingConfig, step: int, kl: Sequence[Tensor]) -> Tensor:
-    """What the KL of all levels costs each image in this step, ``(B,)``: nothing up to ``free_nats``."""
+    """What the KL of all levels costs each image in this step, ``(B,)``: nothing up to ``free_nats``.
+
+    With ``hold_free_nats`` it is dearer below that as well: ``free_nats`` plus the distance to it.
+    """
     free = config.free_nats or (0.0,) * len(kl)
     terms = zip(kl_weights(config, step), kl, free, strict=True)
+    if config.hold_free_nats:
+        return sum((weight * (nats + (level - nats).abs()) for weight, level, nats in terms), torch.zeros(()))
     return sum((weight * level.clamp(min=nats) for weight, level, nats in terms), torch.zeros(()))
 
 
@@ -66,8 +71,11 @@ def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -
     return share
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weights decay; biases and embeddings do not."""
-    weights = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Weights decay, biases do not; the encoder and the priors learn at ``rate`` times the schedule's rate."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        rate = 1.0 if name.startswith("decoder.") else config.encoder_rate
+        decay = config.weight_decay if parameter.dim() > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [{"params": found, "weight_decay": decay, "rate": rate} for (rate, decay), found in groups.items()]

@@ -66,7 +66,7 @@ class SiteServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         host, port = self.server_address[:2]
-        return f"http://{str(host)}:{port}/"
+        return f"http://{host!s}:{port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that leaves early is no error of ours."""

@@ -64,7 +64,7 @@ def built_page() -> Path:
     """
     folder = Path(str(resources.files("pvae_zoo"))) / "web" / "static"
     if not (folder / "index.html").is_file():
-        raise PvaeZooError(f"the page has not been built into this installation: {BUILD}, then install the package again")
+        raise PvaeZooError(f"this installation has no built page: in the sources, {BUILD}, then install them again")
     return folder
 
 

@@ -237,6 +237,15 @@ def test_free_nats_are_not_charged_and_have_no_gradient(recipe):
     assert charged_kl(without, 0, kl).tolist() == [0.25 * 1 + 0.5 * 2, 0.25 * 5 + 0.5 * 0.5]
 
 
+def test_what_a_level_lacks_of_its_free_nats_can_be_charged_too(recipe):
+    config = replace(recipe.training, kl_warmup_steps=(0,), free_nats=(3.0,), hold_free_nats=True)
+    kl = [torch.tensor([1.0, 5.0], requires_grad=True)]
+    charged = charged_kl(config, 0, kl)
+    assert charged.tolist() == [5.0, 5.0]
+    (gradient,) = torch.autograd.grad(charged.sum(), kl)
+    assert gradient.tolist() == [-1.0, 1.0]
+
+
 def test_the_schedules_reach_the_optimiser_and_the_loss(tmp_path, images, recipe, monkeypatch):
     seen = []
     monkeypatch.setattr(loop, "learning_rate", lambda config, step: 0.0)
@@ -273,12 +282,24 @@ def test_random_numbers_depend_on_seed_step_and_stream():
 
 def test_weights_decay_and_biases_do_not(tmp_path, recipe):
     model = trainer_for(recipe, tmp_path).model
-    weights, others = parameter_groups(model, 0.1)
+    weights, others = parameter_groups(model, replace(recipe.training, weight_decay=0.1))
     assert (weights["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
     names = {id(p): name for name, p in model.named_parameters()}
     assert {names[id(p)].split(".")[-1] for p in weights["params"]} == {"weight"}
     assert {names[id(p)].split(".")[-1] for p in others["params"]} == {"bias"}
     assert len(weights["params"]) + len(others["params"]) == len(names)
+
+
+def test_the_encoder_has_a_rate_of_its_own(tmp_path, images, recipe):
+    recipe = replace(recipe, training=replace(recipe.training, encoder_rate=0.25, steps=1))
+    trainer = trainer_for(recipe, tmp_path)
+    names = {id(p): name for name, p in trainer.model.named_parameters()}
+    trainer.train(as_set(images), as_set(images))
+    peak = learning_rate(recipe.training, 0)
+    for group in trainer.optimizer.param_groups:
+        parts = {names[id(p)].split(".")[0] for p in group["params"]}
+        assert parts == ({"decoder"} if group["lr"] == peak else {"encoder"})
+        assert group["lr"] in (peak, 0.25 * peak)
 
 
 def test_the_average_follows_the_weights_faster_at_the_start(tmp_path, images, recipe):

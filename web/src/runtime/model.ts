@@ -5,7 +5,7 @@
 import * as ort from "onnxruntime-web/wasm";
 
 import type { Bundle } from "./bundle";
-import { product, type ImageShape } from "./contract";
+import { product, type ImageShape, type Role } from "./contract";
 import { between, draw, kl, logProb, type Gaussian } from "./gaussian";
 import { drawGrid, type OnStep } from "./grid";
 import { contentKey, normals, PIXELS, POSTERIOR, RESAMPLING, uniforms } from "./noise";
@@ -59,6 +59,12 @@ export class PixelVAE {
 
   get levels(): number {
     return this.bundle.config.latents.length;
+  }
+
+  /** Opens the graphs that drawing needs, so that the first image waits for nothing; the others come when needed. */
+  async prepare(): Promise<void> {
+    const above: Role[] = this.levels > 1 ? ["prior_context", "prior_step"] : ["prior"];
+    for (const role of [...above, "decoder_context", "decoder_step"] as Role[]) await this.bundle.session(role);
   }
 
   /** The noise of a level (0 is next to the pixels) for an image by index; more samples continue its stream. */

@@ -34,7 +34,7 @@ export class CompletePanel implements Panel {
     elements.role("pictures").replaceChildren();
     elements.named("rows").max = String(image.height);
     elements.root.querySelector<HTMLElement>(".colour")!.hidden = image.levels === 2;
-    elements.root.querySelector<HTMLElement>(".ink")!.hidden = image.levels !== 2;
+    for (const ink of elements.root.querySelectorAll<HTMLElement>(".ink")) ink.hidden = image.levels !== 2;
     this.clear();
   }
 

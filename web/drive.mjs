@@ -1,12 +1,11 @@
-// Drives the page in Chromium: node drive.mjs WEB_FOLDER CHROMIUM, a list of actions as JSON on stdin, the answers as
-// JSON on stdout. WEB_FOLDER has playwright-core among its node_modules.
-import { createRequire } from "node:module";
+// Drives the page in Chromium, for the tests and the benchmark: node drive.mjs CHROMIUM, a list of actions as JSON on
+// stdin, the answers as JSON on stdout.
 import { mkdtempSync, rmSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { chromium } from "playwright-core";
 
-const [folder, executablePath] = process.argv.slice(2);
-const { chromium } = createRequire(join(folder, "package.json"))("playwright-core");
+const [executablePath] = process.argv.slice(2);
 const actions = JSON.parse(readFileSync(0, "utf-8"));
 const profile = mkdtempSync(join(tmpdir(), "pvae-chromium-"));
 const quiet = ["no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
