@@ -1,4 +1,4 @@
-"""Every figure of benchmarks/RESULTS.md, measured in one run on this machine.
+"""Every figure of benchmarks/RESULTS.md (of another model: RESULTS-MODEL.md), measured in one run on this machine.
 
 usage: python benchmarks/run.py [--model mnist] [--only sampling,scoring,commands] [--quick]
 
@@ -19,7 +19,7 @@ import scoring
 import pvae_zoo
 from pvae_zoo.atomic import atomic_write
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+FOLDER = Path(__file__).parent
 SECTIONS = {"sampling": sampling.rows, "scoring": scoring.rows, "commands": commands.rows}
 
 
@@ -42,7 +42,8 @@ def main() -> None:
             lines.append(f"| {row[0]} | {row[1]} | {row[2]} |")
             print(f"  {row[0]}: {row[1]}" + (f"   (wanted: {row[2]})" if row[2] else ""), flush=True)
     if not arguments.quick and arguments.only == ",".join(SECTIONS):
-        atomic_write(RESULTS, ("\n".join(lines) + "\n").encode())
+        name = "RESULTS.md" if arguments.model == "mnist" else f"RESULTS-{arguments.model}.md"
+        atomic_write(FOLDER / name, ("\n".join(lines) + "\n").encode())
 
 
 def _processor() -> str:

@@ -17,7 +17,7 @@ from pvae_zoo.training.checkpoint import load_checkpoint
 def rows(model: str, *, quick: bool) -> Iterator[Row]:
     runtime = pvae_zoo.load(model, device="cpu", threads=1)
     network = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
-    images = runtime.sample(64 if quick else 512)
+    images = runtime.sample(64 if quick or runtime.image.height >= 64 else 512)
     noise = [torch.randn(SCORE_BATCH, *shape) for shape in network.architecture.latent_shapes]
 
     @torch.no_grad()

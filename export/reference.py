@@ -11,13 +11,16 @@ from pvae_zoo.models.pixelvae import PixelVAE
 
 
 @torch.no_grad()
-def naive_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32]) -> torch.Tensor:
+def naive_sample(
+    model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32], rows: int | None = None
+) -> torch.Tensor:
     """Draw images with a full forward pass for every pixel and channel: slow, and plainly right.
 
     Args:
         model: in evaluation mode.
         z1: ``(N, *latent_shape)``.
         noise: uniforms ``(N, C, H, W)``.
+        rows: draw no more than these, from the top; the others stay 0.
 
     Returns:
         uint8 ``(N, C, H, W)``.
@@ -26,7 +29,7 @@ def naive_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32]) 
     x = torch.zeros(len(z1), *image.chw, dtype=torch.uint8)
     u = torch.from_numpy(noise)
     context = model.decoder.context(z1)
-    for y in range(image.height):
+    for y in range(image.height if rows is None else rows):
         for column in range(image.width):
             for c in range(image.channels):
                 logits = model.decoder.pixelcnn(x, context)

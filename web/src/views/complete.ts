@@ -33,7 +33,7 @@ export class CompletePanel implements Panel {
     elements.role("editor").replaceChildren(this.editor.canvas);
     elements.role("pictures").replaceChildren();
     elements.named("rows").max = String(image.height);
-    elements.root.querySelector<HTMLElement>(".colour")!.hidden = image.levels === 2;
+    for (const colour of elements.root.querySelectorAll<HTMLElement>(".colour")) colour.hidden = image.levels === 2;
     for (const ink of elements.root.querySelectorAll<HTMLElement>(".ink")) ink.hidden = image.levels !== 2;
     this.clear();
   }
