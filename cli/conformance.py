@@ -68,7 +68,7 @@ def conformance_command(
         save_matrix(bundle, matrix)
         renew(bundle)
     if card is not None:
-        atomic_write(card, render_card(bundle).encode())
+        atomic_write(card, render_card(bundle, card.parent).encode())
     if as_json:
         rows = [asdict(row) | {"state": row.state} for row in matrix.runtimes]
         echo_json({"name": bundle.name, "ok": matrix.ok} | asdict(matrix) | {"runtimes": rows})

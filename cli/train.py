@@ -186,7 +186,7 @@ def evaluate_command(
         save_evaluation(runtime.bundle, result)
         renew(runtime.bundle)
     if card is not None:
-        atomic_write(card, render_card(runtime.bundle).encode())
+        atomic_write(card, render_card(runtime.bundle, card.parent).encode())
     if as_json:
         click.echo(json.dumps(asdict(result)))
         return

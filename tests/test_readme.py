@@ -1,5 +1,6 @@
 """What the README claims is what was measured."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ def test_the_readme_has_the_figures_of_every_model(name):
 
 @pytest.mark.parametrize("name", model_names())
 def test_the_card_is_what_evaluate_writes(name):
-    assert (ROOT / "model_cards" / f"{name}.md").read_text("utf-8") == render_card(open_bundle(name))
+    folder = ROOT / "model_cards"
+    assert (folder / f"{name}.md").read_text("utf-8") == render_card(open_bundle(name), folder)
 
 
 def test_the_readme_has_the_matrix_of_mnist():
@@ -34,8 +36,11 @@ def test_a_shipped_model_passes_in_five_runtimes(name):
 
 @pytest.mark.parametrize("name", model_names())
 def test_a_shipped_model_uses_its_latents(name):
-    test_rows = [row for row in open_bundle(name).evaluation()["results"] if row["split"] == "test"]
-    assert test_rows and all(sum(row["kl_nats"]) > 3 for row in test_rows)
+    bundle = open_bundle(name)
+    rows = bundle.evaluation()["results"]
+    # 0.01 bits per dimension of a colour image of 64x64 are 85 nats; a digit's 3 are more than that a dimension.
+    least = 3 if bundle.config.image.levels == 2 else 0.01 * bundle.config.image.dimensions * math.log(2)
+    assert rows and all(kl > least for row in rows for kl in row["kl_nats"])
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the example leaves closing its file to Python

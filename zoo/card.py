@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -16,8 +17,21 @@ from pvae_zoo.runtime.wavefront import step_count
 _TASK = "unconditional-image-generation"
 
 
-def render_card(bundle: Bundle) -> str:
-    """The model card of a bundle, Markdown with front matter."""
+PICTURES = (
+    ("samples", "Samples", "pvae-zoo sample --model {name}"),
+    ("levels", "Rows in which the noise of one level alone changes: {levels}", "pvae-zoo vary --model {name}"),
+    ("reconstructions", "Validation images and, below each, a draw from its z1", "pvae-zoo reconstruct --model {name}"),
+)
+"""What may lie beside a card as ``pictures/NAME-WHAT.png``: what, its words, and the command that draws it."""
+
+
+def render_card(bundle: Bundle, folder: Path | None = None) -> str:
+    """The model card of a bundle, Markdown with front matter.
+
+    Args:
+        bundle: with what was measured of it.
+        folder: where the card will lie; pictures of the model that are there are shown.
+    """
     config, training = bundle.config, bundle.config.training
     results = stored_evaluations(bundle)
     image, slope = config.image, config.steps["decoder_step"].geometry.slope
@@ -35,6 +49,7 @@ def render_card(bundle: Bundle) -> str:
         "commands": "\n".join(f"    {row['command']}" for row in results) or "    (none yet)",
         "conformance": _conformance(bundle),
         "digest": bundle.digest[:16],
+        "pictures": "" if folder is None else _pictures(bundle, folder),
         "shape": f"(N, {image.channels}, {image.height}, {image.width})",
         "made": _made(image, training),
         "last_value": image.levels - 1,
@@ -50,6 +65,17 @@ def render_card(bundle: Bundle) -> str:
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
+
+
+def _pictures(bundle: Bundle, folder: Path) -> str:
+    levels = ", ".join([level.name for level in reversed(bundle.config.latents)] + ["the pixels"])
+    parts = []
+    for what, words, command in PICTURES:
+        file = f"pictures/{bundle.name}-{what}.png"
+        if (folder / file).is_file():
+            shown = words.format(levels=levels)
+            parts.append(f"{shown} (`{command.format(name=bundle.name)}`):\n\n![{shown}]({file})\n\n")
+    return "## What it draws\n\n" + "".join(parts) if parts else ""
 
 
 def front_matter(bundle: Bundle) -> str:
@@ -122,11 +148,17 @@ def _graph_row(bundle: Bundle, role: str) -> str:
 
 
 def readme_row(bundle: Bundle) -> str:
-    """The model's line in the README's table: figures of the whole test set, and of the row with the largest K."""
-    rows = [row for row in stored_evaluations(bundle) if row["split"] == "test"]
+    """The model's line in the README's table: figures of the whole test set, and of the row with the largest K.
+
+    Of the validation set, where a data set has no test set.
+    """
+    stored = stored_evaluations(bundle)
+    rows = [row for row in stored if row["split"] == "test"] or stored
     whole = max((row for row in rows if row["images"] == row["of"]), key=lambda row: row["samples"])
     weighted = max(rows, key=lambda row: row["samples"])
-    iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images)"
+    iwae = ""
+    if weighted["iwae_nll_nats"] is not None:
+        iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images)"
     kl = " + ".join(f"{value:.2f}" for value in whole["kl_nats"])
     return (
         f"| `{bundle.name}` | {bundle.config.parameters:,} | {whole['nll_nats']:.2f} +- "

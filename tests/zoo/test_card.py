@@ -85,3 +85,13 @@ def test_figures_of_other_weights_stand_on_no_card(measured, gates):
         gates.bundle.config.graphs["decoder"].sha256, "0" * 64
     ))  # fmt: skip
     assert render_card(Bundle(measured.folder)).count("Not measured yet.") == 2
+
+
+def test_pictures_that_lie_beside_a_card_are_shown(levels, tmp_path):
+    assert "What it draws" not in render_card(levels.bundle, tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "tiny-levels.png").touch()
+    card = render_card(levels.bundle, tmp_path)
+    words = "Rows in which the noise of one level alone changes: z2, z1, the pixels"
+    assert f"{words} (`pvae-zoo vary --model tiny`):\n\n![{words}](pictures/tiny-levels.png)" in card
+    assert "samples.png" not in card and "What it draws" not in render_card(levels.bundle)
