@@ -10,11 +10,8 @@ import { between, draw, kl, logProb, type Gaussian } from "./gaussian";
 import { drawGrid, type OnStep } from "./grid";
 import { contentKey, normals, PIXELS, POSTERIOR, RESAMPLING, uniforms } from "./noise";
 
-/** Teacher-forced images at once: what a browser's memory bears at 64x64. */
-const BATCH = 8;
-
-/** Candidates for the latents of an image of which a part is known. */
-const CANDIDATES = 64;
+/** Images of more values than this are large: each teacher-forced pass takes a good part of a second in a browser. */
+const LARGE = 4096;
 
 /** Whose noise an image is drawn with: an index of the seed for each level, and the pixels. */
 export interface NoiseChoice {
@@ -47,6 +44,16 @@ export class PixelVAE {
 
   get image(): ImageShape {
     return this.bundle.config.image;
+  }
+
+  /** Candidates for the latents of an image of which a part is known: Python's default, fewer of large images. */
+  private get candidates(): number {
+    return this.dimensions > LARGE ? 8 : 64;
+  }
+
+  /** Teacher-forced images at once: what a browser's memory bears. */
+  private get batch(): number {
+    return this.dimensions > LARGE ? 2 : 8;
   }
 
   private get dimensions(): number {
@@ -219,7 +226,7 @@ export class PixelVAE {
   private async resampledZ1(
     known: Uint8Array, kept: Uint8Array, index: bigint, seed: bigint, breathe: () => Promise<void> | void,
   ): Promise<Float32Array> {
-    const half = CANDIDATES / 2;
+    const [all, half, batch] = [this.candidates, this.candidates / 2, this.batch];
     const levels = Array.from({ length: this.levels }, (_, level) => level);
     const eps = levels.map((level) => this.noise(seed, index, level, 0, half));
     const fromPrior = [(await this.drawZ1(eps, half, 0, () => breathe()))[0], ...eps.slice(1)];
@@ -228,14 +235,14 @@ export class PixelVAE {
       const noise = rows(this.noise(seed, index, level, POSTERIOR, half), half);
       return joined([...rows(fromPrior[level], half), ...noise.map((draws) => draw(q[level], draws))]);
     });
-    const candidates = z.map((level) => rows(level, CANDIDATES));
-    const priors = await this.priors(z, CANDIDATES);
+    const candidates = z.map((level) => rows(level, all));
+    const priors = await this.priors(z, all);
     const logWeights: number[] = [];
-    for (let start = 0; start < CANDIDATES; start += BATCH) {
+    for (let start = 0; start < all; start += batch) {
       await breathe();
       const size = this.dimensions;
-      const logProbs = await this.logProb(known, joined(candidates[0].slice(start, start + BATCH)), BATCH);
-      for (let i = 0; i < BATCH; i++) {
+      const logProbs = await this.logProb(known, joined(candidates[0].slice(start, start + batch)), batch);
+      for (let i = 0; i < batch; i++) {
         let logKept = 0;
         for (let v = 0; v < size; v++) if (kept[v]) logKept += logProbs[i * size + v];
         const at = (level: number): Float32Array => candidates[level][start + i];
