@@ -267,6 +267,23 @@ def test_two_levels_and_colour(browser, served, levels, tmp_path):
     assert share_equal(values(completions, 4, 3), runtime.complete(image.repeat(4, 0), keep)) >= SAME
 
 
+def test_a_large_image_is_completed_with_fewer_candidates(browser, served, make_tiny, tmp_path):
+    tiny = make_tiny(image=(3, 38, 40, 4), conditioning="upsample", kind="map", embedding=1)
+    runtime = PixelVAE(tiny.bundle, device="cpu")
+    image = runtime.sample(1, seed=1)
+    Image.fromarray((image[0].transpose(1, 2, 0) * 85).astype(np.uint8)).save(tmp_path / "large.png")
+    keep = np.arange(38)[:, None].repeat(40, 1) < 19
+    with served(make_site([tiny.bundle])) as url:
+        *_, found = browser(
+            goto(url, "complete"), ready(), upload("complete", tmp_path / "large.png"), wait("complete", "large.png"),
+            do("select", at="#complete [name=count]", value="1"), do("click", at="#complete [type=submit]"),
+            wait("complete", "One drawing"), do("pixels", at=PICTURES["complete"]),
+        )  # fmt: skip
+    drawn = values(found, 4, 3)
+    assert (drawn[:, :, keep] == image[:, :, keep]).all()
+    assert share_equal(drawn, runtime.complete(image, keep, candidates=8)) >= SAME
+
+
 WRONG = {
     "size.png": (Image.new("L", (30, 28)), "size.png is 30x28, the model takes 28x28: tick “Make it fit”"),
     "colour.png": (Image.new("RGB", (28, 28), "red"), "colour.png is in colour, the model takes grey images"),
