@@ -1,7 +1,8 @@
 """Golden vectors: small inputs of every graph with PyTorch's outputs, to check any runtime with.
 
 The images are drawn by the model itself, through whole passes of the network, so no data set travels with a bundle and
-the sampler has a reference that knows nothing of canvases.
+the sampler has a reference that knows nothing of canvases. Their uniforms are then moved to where rounding cannot
+change what they draw.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pvae_zoo.atomic import atomic_path
-from pvae_zoo.export.reference import fixed_point_sample, sample_z1
+from pvae_zoo.export.reference import fixed_point_sample, middle_uniforms, sample_z1
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.noise import PIXELS, normals, uniforms
@@ -35,13 +36,15 @@ def golden_vectors(model: PixelVAE) -> dict[str, NDArray[Any]]:
         for level, shape in enumerate(shapes, start=1)
     ]
     u = uniforms(SEED, indices, PIXELS, image.dimensions).reshape(len(indices), *image.chw)
-    vectors = {"z1_noise": normal[0].numpy(), "uniforms": u}
+    vectors = {"z1_noise": normal[0].numpy()}
     z1 = sample_z1(model, normal[0], normal[1] if len(shapes) > 1 else None)
     if len(shapes) > 1:
         vectors |= _prior_vectors(model, z1, normal[1])
     x = fixed_point_sample(model, z1, u)
     context = model.decoder.context(z1)
-    log_prob = pixel_log_prob(model.decoder.pixelcnn(x, context), x, image)
+    logits = model.decoder.pixelcnn(x, context)
+    log_prob = pixel_log_prob(logits, x, image)
+    vectors["uniforms"] = middle_uniforms(model, logits, x).numpy()
     vectors |= {"z1": z1.numpy(), "image": x.numpy(), "context": _rows(context), "log_prob": log_prob.numpy()}
     for number, q in enumerate(model.posteriors(x), start=1):
         vectors |= {f"z{number}_mean": q.mean.numpy(), f"z{number}_log_std": q.log_std.numpy()}

@@ -70,6 +70,29 @@ def sample_z1(model: PixelVAE, noise: torch.Tensor, z2: torch.Tensor | None = No
     return z1
 
 
+def middle_uniforms(model: PixelVAE, logits: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """For each value of ``x`` the uniform in the middle of those that draw it.
+
+    Rounding moves the ends of that interval, so a sample from uniforms near one differs from runtime to runtime, and
+    with it all that is drawn after; from the middle it does not.
+
+    Args:
+        logits: ``(N, C * width, H, W)``, of ``x`` teacher-forced.
+        x: integers ``(N, C, H, W)``.
+
+    Returns:
+        float32 ``(N, C, H, W)``.
+    """
+    image = model.architecture.image
+    if image.levels == 2:
+        one = logits.double().sigmoid()
+        return torch.where(x == 1, one / 2, (1 + one) / 2).float()
+    p = logits.double().unflatten(1, (image.channels, -1)).softmax(2)
+    chosen = x.long().unsqueeze(2)
+    middle: torch.Tensor = (p.cumsum(2).gather(2, chosen) - p.gather(2, chosen) / 2).squeeze(2)
+    return middle.float()
+
+
 def _inverse_cdf(model: PixelVAE, logits: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     """Values ``(N, C, H, W)`` from logits ``(N, C * width, H, W)`` and uniforms ``(N, C, H, W)``."""
     image = model.architecture.image

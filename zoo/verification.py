@@ -209,10 +209,13 @@ def _draw(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> tu
 
 
 def largest_gap(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """The largest difference of two arrays; infinite if their shapes differ."""
+    """The largest difference of two arrays, as a share of the expected value ``b`` where that is beyond 1.
+
+    A log-probability of -20 has fewer places after the point in float32 than one of -0.2. Infinite if shapes differ.
+    """
     if a.shape != b.shape:
         return float("inf")
-    return float(np.abs(a.astype(np.float64) - b).max())
+    return float((np.abs(a.astype(np.float64) - b) / np.maximum(1.0, np.abs(b.astype(np.float64)))).max())
 
 
 def first_line(error: BaseException) -> str:

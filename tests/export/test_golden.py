@@ -26,8 +26,11 @@ def test_golden_vectors_are_written_as_they_are_computed(tiny, golden):
 def test_the_runtime_draws_the_golden_images_from_their_seed(tiny, golden):
     image = tiny.bundle.config.image
     assert np.array_equal(PixelVAE(tiny.bundle, "cpu", 1).sample(COUNT, seed=SEED), golden["image"])
-    uniforms = noise.uniforms(SEED, range(COUNT), noise.PIXELS, image.dimensions)
-    assert np.array_equal(golden["uniforms"].reshape(COUNT, -1), uniforms)
+    # From the seed's uniforms, and from those in the golden vectors that draw the same.
+    u = noise.uniforms(SEED, range(COUNT), noise.PIXELS, image.dimensions).reshape(COUNT, *image.chw)
+    z1 = torch.from_numpy(golden["z1"])
+    for uniforms in (u, golden["uniforms"]):
+        assert np.array_equal(fixed_point_sample(tiny.model, z1, uniforms), golden["image"])
     for level, shape in enumerate((latent.shape for latent in tiny.bundle.config.latents), start=1):
         drawn = noise.normals(SEED, range(COUNT), level, int(np.prod(shape))).reshape(COUNT, *shape)
         assert np.array_equal(golden["z1_noise" if level == 1 else "z2"], drawn)
@@ -54,6 +57,13 @@ def test_every_graph_maps_golden_inputs_to_golden_outputs(tiny, golden):
         found = networks.session(role).run(list(outputs), {name: golden[key] for name, key in inputs.items()})
         for key, value in zip(outputs.values(), found, strict=True):
             np.testing.assert_allclose(value, golden[key], rtol=1e-5, atol=1e-5)
+
+
+def test_golden_uniforms_are_far_from_where_rounding_decides(tiny, golden):
+    z1, margin = torch.from_numpy(golden["z1"]), 0.4 * np.exp(golden["log_prob"].astype(np.float64))
+    for sign in (-1, 1):
+        moved = (golden["uniforms"] + sign * margin).astype(np.float32)
+        assert np.array_equal(fixed_point_sample(tiny.model, z1, moved), golden["image"])
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Literal
 State = Literal["passed", "failed", "not installed"]
 
 TOLERANCE = 2e-4
-"""Largest difference from the golden vectors, in any value of any output."""
+"""Largest difference from the golden vectors, in any value of any output, as a share of values beyond 1."""
 
 BITS = 1e-4
 """Largest difference of an image's log-likelihood, in bits per dimension."""
