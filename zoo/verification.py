@@ -209,13 +209,17 @@ def _draw(bundle: Bundle, device: Device, golden: dict[str, NDArray[Any]]) -> tu
 
 
 def largest_gap(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """The largest difference of two arrays, as a share of the expected value ``b`` where that is beyond 1.
+    """The largest of the `gaps` of two arrays; infinite if their shapes differ."""
+    return float("inf") if a.shape != b.shape else float(gaps(a, b).max())
 
-    A log-probability of -20 has fewer places after the point in float32 than one of -0.2. Infinite if shapes differ.
+
+def gaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """How far values are from the expected ones ``b``, as a share of these where they are beyond 1.
+
+    A log-probability of -20 has fewer places after the point in float32 than one of -0.2.
     """
-    if a.shape != b.shape:
-        return float("inf")
-    return float((np.abs(a.astype(np.float64) - b) / np.maximum(1.0, np.abs(b.astype(np.float64)))).max())
+    found: NDArray[np.float64] = np.abs(a.astype(np.float64) - b) / np.maximum(1.0, np.abs(b.astype(np.float64)))
+    return found
 
 
 def first_line(error: BaseException) -> str:

@@ -65,4 +65,13 @@ def test_a_missing_checkpoint_is_an_error(gates, tmp_path):
      ((math.nan, 0.0), 0.0, False), ((0.0, math.nan), 0.0, False), ((0.0, 0.0), math.nan, False)],
 )  # fmt: skip
 def test_every_difference_must_be_small_and_a_number(differences, elbo, ok):
-    assert Parity(dict(zip("ab", differences, strict=True)), elbo, 4).ok is ok
+    beyond = {name: float(not d <= 1e-4) for name, d in zip("ab", differences, strict=True)}
+    assert Parity(dict(zip("ab", differences, strict=True)), beyond, elbo, 4).ok is ok
+
+
+@pytest.mark.parametrize(
+    ("largest", "share", "ok"),
+    [(9e-4, 9e-5, True), (2e-3, 1e-6, False), (2e-4, 2e-4, False), (2e-4, math.nan, False)],
+)
+def test_single_values_may_be_further_apart_but_not_by_much(largest, share, ok):
+    assert Parity({"log_prob": largest}, {"log_prob": share}, 1e-6, 1000).ok is ok
