@@ -26,9 +26,13 @@ from pvae_zoo.verification import gaps, largest_gap
 
 TOLERANCE = 1e-4
 FARTHEST = 1e-3
-OUTLIERS = 1e-4
-"""Share of an output's values that may be beyond `TOLERANCE`, up to `FARTHEST`: a thousand colour images have twelve
-million log-probabilities, and where logits are in the hundreds float32 itself is no closer."""
+OUTLIERS = 1e-3
+"""Share of an output's values that may be beyond `TOLERANCE`, up to `FARTHEST`.
+
+The logits of a 256-way softmax reach several hundred, and float32 is no closer there: of the log-probabilities of
+eight rooms, 0.4 % of PyTorch's are beyond 1e-4 of its own in float64, as many of onnxruntime's, and 0.01 % of the one's
+from the other's.
+"""
 IMAGES = 1000
 _BATCH = 20
 

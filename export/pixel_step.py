@@ -9,7 +9,7 @@ from pvae_zoo.bundle import StepSpec
 from pvae_zoo.export.blocks import array
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.step import StepGraph, step_spec
-from pvae_zoo.export.whole_image import binary_log_prob
+from pvae_zoo.export.whole_image import binary_log_prob, softmax_log_prob
 from pvae_zoo.models.decoder import GateContext
 from pvae_zoo.models.pixelvae import PixelVAE
 
@@ -73,8 +73,7 @@ class _PixelStep(StepGraph):
         passed = b.op("Cast", b.op("Not", b.op("Less", self.uniforms[group], cumulative)), to=TensorProto.INT64)
         value = self._given_or(group, b.op("ReduceSum", passed, b.ints(1), keepdims=1))
         one_hot = b.op("Cast", b.op("Equal", value, self.classes), to=TensorProto.FLOAT)
-        chosen = b.op("Mul", b.op("LogSoftmax", logits, axis=1), one_hot)
-        return value, b.op("ReduceSum", chosen, b.ints(1), keepdims=1)
+        return value, softmax_log_prob(b, logits, one_hot, axis=1, keepdims=1)
 
     def _given_or(self, group: int, drawn: str) -> str:
         b, given = self.b, self.given[group]

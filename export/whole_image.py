@@ -102,9 +102,20 @@ def _log_prob(b: GraphBuilder, logits: str, image: str, a: Architecture) -> str:
     if a.image.levels == 2:
         return binary_log_prob(b, logits, b.op("Cast", image, to=TensorProto.FLOAT))
     c, levels, h, w = a.image.channels, a.image.levels, a.image.height, a.image.width
-    normalised = b.op("LogSoftmax", b.op("Reshape", logits, b.ints(-1, c, levels, h, w)), axis=2)
     value = b.op("Unsqueeze", b.op("Cast", image, to=TensorProto.INT64), b.ints(2))
     # One-hot times log-probability: a gather over 256 classes is more than onnx's own evaluator can do.
     classes = b.weight("classes", np.arange(levels, dtype=np.int64).reshape(1, 1, levels, 1, 1))
     one_hot = b.op("Cast", b.op("Equal", value, classes), to=TensorProto.FLOAT)
-    return b.op("ReduceSum", b.op("Mul", normalised, one_hot), b.ints(2), keepdims=0)
+    return softmax_log_prob(b, b.op("Reshape", logits, b.ints(-1, c, levels, h, w)), one_hot, axis=2, keepdims=0)
+
+
+def softmax_log_prob(b: GraphBuilder, logits: str, one_hot: str, *, axis: int, keepdims: int) -> str:
+    """Log-probability of the chosen class: its logit less the log-sum-exp of all, every step of it finite.
+
+    Not LogSoftmax: where a class has a probability of zero in float32, some runtimes make its logarithm minus infinity,
+    and times a zero of the one-hot vector that is not a number.
+    """
+    axes = b.ints(axis)
+    shifted = b.op("Sub", logits, b.op("ReduceMax", logits, axes, keepdims=1))
+    total = b.op("ReduceSum", b.op("Exp", shifted), axes, keepdims=keepdims)
+    return b.op("Sub", b.op("ReduceSum", b.op("Mul", shifted, one_hot), axes, keepdims=keepdims), b.op("Log", total))

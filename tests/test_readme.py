@@ -3,8 +3,10 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import pvae_zoo
 from pvae_zoo.card import readme_row, render_card
 from pvae_zoo.conformance.stored import conformance_rows, stored_matrix
 from pvae_zoo.registry import model_names, open_bundle, resolve
@@ -35,12 +37,27 @@ def test_a_shipped_model_passes_in_five_runtimes(name):
 
 
 @pytest.mark.parametrize("name", model_names())
-def test_a_shipped_model_uses_its_latents(name):
+def test_a_shipped_model_has_latents_that_carry_something(name):
     bundle = open_bundle(name)
     rows = bundle.evaluation()["results"]
     # 0.01 bits per dimension of a colour image of 64x64 are 85 nats; a digit's 3 are more than that a dimension.
     least = 3 if bundle.config.image.levels == 2 else 0.01 * bundle.config.image.dimensions * math.log(2)
     assert rows and all(kl > least for row in rows for kl in row["kl_nats"])
+
+
+UNREAD = pytest.mark.xfail(strict=True, reason="a preview, as its title says: the decoder does not read z yet")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[UNREAD] if "preview" in open_bundle(n).config.title else []) for n in model_names()]
+)
+def test_a_shipped_model_reads_its_latents(name):
+    """An image is likelier, by more than a few nats, given its own latents than given those of another."""
+    model = pvae_zoo.load(name, device="cpu")
+    images = model.sample(16, seed=1)
+    own, others = model.encode(images)[0].mean, model.encode(np.roll(images, 1, axis=0))[0].mean
+    log_prob = [model.networks.log_prob(images, z).reshape(16, -1).sum(1) for z in (own, others)]
+    assert np.mean(log_prob[0] - log_prob[1]) > 3
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the example leaves closing its file to Python

@@ -17,8 +17,8 @@ from pvae_zoo.runtime.grid import GridDraw, GridSampler
 from pvae_zoo.runtime.sampler import Draw, StepSampler
 from pvae_zoo.runtime.sessions import Device, active_provider, open_session
 
-TOLERANCE = 1e-4
-"""Largest difference from the golden vectors, in any value of any output."""
+TOLERANCE = 2e-4
+"""Largest of the `gaps` from the golden vectors: float32 is no closer where logits reach several hundred."""
 
 PIXEL_SHARE = 1e-3
 """Share of drawn values that may differ: those whose uniform stands within rounding of a threshold."""

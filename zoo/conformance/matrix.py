@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from pvae_zoo import __version__
 from pvae_zoo.bundle import Bundle
-from pvae_zoo.conformance.results import BITS, TOLERANCE, GraphResult, Matrix, RuntimeResult
+from pvae_zoo.conformance.results import BITS, GraphResult, Matrix, RuntimeResult
 from pvae_zoo.conformance.runtimes import REFERENCE, RUNTIMES, Found, Runtime, find
 from pvae_zoo.conformance.worker import REPORT, SAMPLE, SAMPLE_FILE
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.selftest import machine
 from pvae_zoo.trust.printable import shown
+from pvae_zoo.verification import TOLERANCE
 
 SECONDS = 300
 """That a runtime may take, in all."""

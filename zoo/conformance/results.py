@@ -7,9 +7,6 @@ from typing import Literal
 
 State = Literal["passed", "failed", "not installed"]
 
-TOLERANCE = 2e-4
-"""Largest difference from the golden vectors, in any value of any output, as a share of values beyond 1."""
-
 BITS = 1e-4
 """Largest difference of an image's log-likelihood, in bits per dimension."""
 
@@ -27,7 +24,7 @@ class GraphResult:
     Attributes:
         role: of the graph.
         difference: the largest from the golden vectors; None if it did not run or gave no numbers.
-        ok: whether it is within `TOLERANCE`, and its likelihoods within `BITS`.
+        ok: whether it is within `pvae_zoo.verification.TOLERANCE`, and its likelihoods within `BITS`.
         problem: what went wrong.
         operator: that the problem speaks of, where it does.
     """
