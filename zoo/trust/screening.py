@@ -52,6 +52,7 @@ ATTRIBUTES = {
 """Their attributes, none of which can hold a tensor or a graph."""
 
 SHAPE_INPUTS = {
+    "ReduceMax": (1,),
     "ReduceSum": (1,),
     "Reshape": (1,),
     "Resize": (1, 2, 3),
