@@ -1,7 +1,7 @@
 /** Values (C, H, W) on a canvas, one canvas pixel a value's pixel; the style sheet makes it large. */
 import type { ImageShape } from "./runtime/contract";
 
-export type Values = Uint8Array | Float32Array;
+type Values = Uint8Array | Float32Array;
 
 /** A canvas for an image of that shape. */
 export function canvasFor(image: ImageShape, label: string): HTMLCanvasElement {
@@ -32,14 +32,10 @@ export function paint(canvas: HTMLCanvasElement, values: Values, image: ImageSha
   context.putImageData(data, 0, 0);
 }
 
-export function clear(canvas: HTMLCanvasElement): void {
-  canvas.getContext("2d")!.clearRect(0, 0, canvas.width, canvas.height);
-}
-
 /** Dark to bright, as even in lightness as five stops of "inferno" get. */
 const HEAT: [number, number, number][] = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
 
-export function heat(share: number): [number, number, number] {
+function heat(share: number): [number, number, number] {
   const at = Math.min(1, Math.max(0, share)) * (HEAT.length - 1);
   const [low, high] = [HEAT[Math.floor(at)], HEAT[Math.ceil(at)]];
   return low.map((value, i) => Math.round(value + (high[i] - value) * (at % 1))) as [number, number, number];

@@ -1,5 +1,6 @@
 /** A bundle over HTTP: graphs are fetched when they are needed, hashed before they run, and opened once. */
 import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
 import * as ort from "onnxruntime-web/wasm";
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 
@@ -46,7 +47,7 @@ export class Bundle {
     const data = await download(url, `${this.config.name}: ${role.replace("_", " ")}`, this.loading, spec.size);
     if (data.length !== spec.size)
       throw new PageError(`${url} has ${data.length} bytes, expected ${spec.size}: copy the bundle to the site again`);
-    if (hex(sha256(data)) !== spec.sha256)
+    if (bytesToHex(sha256(data)) !== spec.sha256)
       throw new PageError(`${url} is not what was published (SHA-256 differs): copy the bundle to the site again`);
     this.loading(`${this.config.name}: opening ${role.replace("_", " ")}`);
     try {
@@ -92,15 +93,5 @@ async function download(url: string, what: string, loading: Loading, size?: numb
     received += next.value.length;
     loading(`Loading ${what}: ${Math.min(100, Math.round((100 * received) / size))} %`);
   }
-  const data = new Uint8Array(received);
-  let at = 0;
-  for (const part of parts) {
-    data.set(part, at);
-    at += part.length;
-  }
-  return data;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
 }

@@ -92,9 +92,7 @@ export class PixelVAE {
   /** One image from chosen noise: what a level controls, seen alone (`pvae-zoo vary` and `interpolate`). */
   async vary(seed: bigint, choice: NoiseChoice, temperature: number, onPart: OnPart): Promise<Uint8Array> {
     const eps = choice.latents.map((index, level) => this.noise(seed, BigInt(index), level));
-    const top = this.levels - 1;
-    const target = this.noise(seed, BigInt(choice.towards), top);
-    eps[top] = between(eps[top], target, choice.share).map((value, i) => value + (choice.shift[i] ?? 0));
+    eps[this.levels - 1] = this.topLatents(seed, choice);
     const [z1, before] = await this.drawZ1(eps, 1, this.pixelSteps, onPart);
     return this.drawPixels(z1, seed, [BigInt(choice.pixels)], temperature, null, shifted(onPart, before));
   }
@@ -103,7 +101,7 @@ export class PixelVAE {
   topLatents(seed: bigint, choice: NoiseChoice): Float32Array {
     const top = this.levels - 1;
     const [from, to] = [choice.latents[top], choice.towards].map((index) => this.noise(seed, BigInt(index), top));
-    return between(from, to, choice.share).map((value, i) => value + (choice.shift[i] ?? 0));
+    return between(from, to, choice.share).map((value, i) => value + choice.shift[i]);
   }
 
   /**

@@ -1,4 +1,5 @@
 /** An image to paint on, with a mask of what is known; striped where it is not. */
+import { moved, type Cell } from "../keys";
 import { canvasFor } from "../painting";
 import type { ImageShape } from "../runtime/contract";
 
@@ -11,7 +12,7 @@ export class Editor {
   readonly values: Uint8Array;
   /** (H, W), 1 where the image is known. */
   readonly keep: Uint8Array;
-  private cursor: [number, number];
+  private cursor: Cell;
   private showsCursor = false;
 
   constructor(
@@ -96,19 +97,12 @@ export class Editor {
   }
 
   private key(event: KeyboardEvent): void {
-    const moves: Record<string, [number, number]> = {
-      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
-    };
-    const move = moves[event.key];
-    if (!move && event.key !== " ") return;
+    const cell = moved(event.key, this.cursor, this.image);
+    if (!cell && event.key !== " ") return;
     event.preventDefault();
     this.showsCursor = true;
-    if (!move) return this.stroke(...this.cursor);
-    const { height, width } = this.image;
-    this.cursor = [
-      Math.min(width - 1, Math.max(0, this.cursor[0] + move[0])),
-      Math.min(height - 1, Math.max(0, this.cursor[1] + move[1])),
-    ];
+    if (!cell) return this.stroke(...this.cursor);
+    this.cursor = cell;
     this.repaint();
   }
 

@@ -1,4 +1,5 @@
 /** Scores an image: bits per dimension, and how surprising each pixel is. */
+import { moved } from "../keys";
 import { canvasFor, paint, paintHeat } from "../painting";
 import { Elements, randomSeed, type Open, type Panel } from "../panel";
 import { readPicture } from "../pictures";
@@ -90,7 +91,8 @@ export class ScorePanel implements Panel {
   }
 
   private listen(canvas: HTMLCanvasElement): void {
-    const { width, height } = this.model!.config.image;
+    const { image } = this.model!.config;
+    const { width, height } = image;
     const read = (pixel: number): void => {
       this.cursor = pixel;
       this.elements.role("reading").textContent = this.reading(pixel);
@@ -101,15 +103,10 @@ export class ScorePanel implements Panel {
       if (x >= 0 && x < width && y >= 0 && y < height) read(y * width + x);
     });
     canvas.addEventListener("keydown", (event) => {
-      const moves: Record<string, [number, number]> = {
-        ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
-      };
-      const move = moves[event.key];
-      if (!move) return;
+      const cell = moved(event.key, [this.cursor % width, Math.floor(this.cursor / width)], image);
+      if (!cell) return;
       event.preventDefault();
-      const x = Math.min(width - 1, Math.max(0, (this.cursor % width) + move[0]));
-      const y = Math.min(height - 1, Math.max(0, Math.floor(this.cursor / width) + move[1]));
-      read(y * width + x);
+      read(cell[1] * width + cell[0]);
     });
   }
 
