@@ -31,9 +31,6 @@ class TrainingConfig:
             (PixelVAE, section 4.1).
         free_nats: for each level: nats an image that its KL may have without being charged, so that a decoder has time
             to find a use for z (Kingma et al., 2016, arXiv 1606.04934, appendix C.8); 0 where it is left out.
-        hold_free_nats: charge a KL for what it lacks of ``free_nats`` too, so that every level carries something
-            for the decoder to find (a target rate, Alemi et al., 2018, arXiv 1711.00464, section 4). It makes the KL,
-            not the use of z: beside a PixelCNN that was trained before it, the decoder did not come to read z.
         encoder_rate: learning rate of the encoder and of p(z1|z2), as a share of the others'. At 2.2e-3, which a masked
             network of 64x64 images likes, the encoder's features grew a thousandfold within a thousand steps and died.
         weight_decay: decoupled, on weights but not on biases.
@@ -54,7 +51,6 @@ class TrainingConfig:
     ema_decay: float
     validate_every: int
     free_nats: tuple[float, ...] = ()
-    hold_free_nats: bool = False
     encoder_rate: float = 1.0
 
     def __post_init__(self) -> None:

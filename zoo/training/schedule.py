@@ -33,14 +33,9 @@ def kl_weights(config: TrainingConfig, step: int) -> list[float]:
 
 
 def charged_kl(config: TrainingConfig, step: int, kl: Sequence[Tensor]) -> Tensor:
-    """What the KL of all levels costs each image in this step, ``(B,)``: nothing up to ``free_nats``.
-
-    With ``hold_free_nats`` it is dearer below that as well: ``free_nats`` plus the distance to it.
-    """
+    """What the KL of all levels costs each image in this step, ``(B,)``: the same for all up to ``free_nats``."""
     free = config.free_nats or (0.0,) * len(kl)
     terms = zip(kl_weights(config, step), kl, free, strict=True)
-    if config.hold_free_nats:
-        return sum((weight * (nats + (level - nats).abs()) for weight, level, nats in terms), torch.zeros(()))
     return sum((weight * level.clamp(min=nats) for weight, level, nats in terms), torch.zeros(()))
 
 

@@ -115,6 +115,32 @@ def test_dropout_keeps_the_mean():
     assert (error < 5 * draws.std(0) / 5000**0.5).all()
 
 
+def test_in_training_some_images_are_hidden_and_the_others_are_seen_whole():
+    config = PixelCNNConfig(channels=6, layers=1, head=6, input_dropout=0.5)
+    net, x, context = random_case(GREY, config, True)
+    images = torch.cat([x, (x + 1) % GREY.levels]).repeat(50, 1, 1, 1)
+    seen = net(images, context)
+    hidden = net.parameters_of(torch.zeros_like(net.embedding(x)), context)
+    drawn = net.train()(images, context)
+    is_hidden = [torch.allclose(one, hidden[0]) for one in drawn]
+    assert 25 < sum(is_hidden) < 75
+    for one, whole, gone in zip(drawn, seen, is_hidden, strict=True):
+        torch.testing.assert_close(one, hidden[0] if gone else whole)
+
+
+def test_logits_of_hundreds_are_not_rounded_to_bf16():
+    net = PixelCNN(COLOUR, CONFIGS["wide reach"], condition_gates=True).eval()
+    x, context = torch.randint(4, (2, *COLOUR.chw)), torch.randn(2, net.context_channels, 1, 1)
+    with torch.no_grad():
+        net.output.weight.mul_(1000)
+        exact = net(x, context)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(x, context)
+    assert logits.dtype == torch.float32 and logits.abs().max() > 256
+    assert (logits.bfloat16() != logits).float().mean() > 0.9
+    assert (logits - exact).abs().max() < 0.02 * exact.abs().max()  # everything before them is
+
+
 def test_values_are_scaled_to_plus_minus_one():
     values = torch.arange(4, dtype=torch.uint8)
     assert scale_values(values, GREY).tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
