@@ -32,10 +32,12 @@ class Elbo:
     Attributes:
         log_likelihood: log p(x|z1), ``(B,)``, summed over the image.
         kl: KL(q(z_l|x) || p(z_l|z_(l+1))) of each level, bottom first, each ``(B,)``.
+        prior_kl: the same nats, but their gradient reaches p(z_l|z_(l+1)) and what is above it alone: q(z_l|x) is held.
     """
 
     log_likelihood: Tensor
     kl: tuple[Tensor, ...]
+    prior_kl: tuple[Tensor, ...]
 
     @property
     def value(self) -> Tensor:
@@ -66,8 +68,7 @@ class PixelVAE(nn.Module):
 
     def prior_of(self, latents: Sequence[Tensor]) -> list[DiagonalGaussian]:
         """p(z_l|z_(l+1)) of every level at the given latents."""
-        above = [*latents[1:], *([None] if latents else [])]
-        return [prior(z, up) for prior, z, up in zip(self.priors, latents, above, strict=True)]
+        return [prior(z, up) for prior, z, up in zip(self.priors, latents, _above(latents), strict=True)]
 
     def log_likelihood(self, x: Tensor, z1: Tensor) -> Tensor:
         """log p(x|z1) in nats, ``(B,)``."""
@@ -83,7 +84,12 @@ class PixelVAE(nn.Module):
         posteriors = self.posteriors(x)
         latents = [q.rsample(eps) for q, eps in zip(posteriors, noise, strict=True)]
         kl = tuple(q.kl(p) for q, p in zip(posteriors, self.prior_of(latents), strict=True))
-        return Elbo(self.log_likelihood(x, _bottom(latents, x)), kl)
+        prior_kl = self._prior_kl(posteriors, latents) if torch.is_grad_enabled() else kl
+        return Elbo(self.log_likelihood(x, _bottom(latents, x)), kl, prior_kl)
+
+    def _prior_kl(self, posteriors: Sequence[DiagonalGaussian], latents: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        levels = zip(self.priors, posteriors, latents, _above(latents), strict=True)
+        return tuple(q.detached().kl(prior(z.detach(), up)) for prior, q, z, up in levels)
 
     def iwae(self, x: Tensor, samples: int, draw: Callable[[int], Sequence[Tensor]], *, chunk: int = 10) -> Tensor:
         """The importance-weighted bound ([2] eq. (8)), ``(B,)`` in nats; it grows towards log p(x) with ``samples``.
@@ -109,6 +115,11 @@ class PixelVAE(nn.Module):
                 log_weight = log_weight + p.log_prob(z) - q.log_prob(z)
             log_weights.append(log_weight.view(len(x), k))
         return torch.cat(log_weights, dim=1).logsumexp(1) - math.log(samples)
+
+
+def _above(latents: Sequence[Tensor]) -> list[Tensor | None]:
+    """What is above each level; nothing above the top."""
+    return [*latents[1:], *([None] if latents else [])]
 
 
 def _bottom(latents: Sequence[Tensor], x: Tensor) -> Tensor:

@@ -193,7 +193,7 @@ class Trainer:
         torch.manual_seed(step_generator(config.seed, step, 1 + self.world.rank).initial_seed())  # for dropout
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             elbo: Elbo = self.network(batch, [eps[mine].to(self.device) for eps in noise])
-        loss = -(elbo.log_likelihood - charged_kl(config, step, elbo.kl)).mean()
+        loss = -(elbo.log_likelihood - charged_kl(config, step, elbo)).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * learning_rate(config, step)
         self.optimizer.zero_grad(set_to_none=True)

@@ -29,8 +29,9 @@ class TrainingConfig:
         cooldown_steps: length of the cool-down at the end.
         kl_warmup_steps: for each level, bottom first: steps over which the weight of its KL grows from 0 to 1
             (PixelVAE, section 4.1).
-        free_nats: for each level: nats an image that its KL may have without being charged, so that a decoder has time
-            to find a use for z (Kingma et al., 2016, arXiv 1606.04934, appendix C.8); 0 where it is left out.
+        free_nats: for each level: nats an image that its KL may have without its posterior being charged, so that a
+            decoder has time to find a use for z (Kingma et al., 2016, arXiv 1606.04934, appendix C.8); 0 where it is
+            left out.
         encoder_rate: learning rate of the encoder and of p(z1|z2), as a share of the others'. At 2.2e-3, which a masked
             network of 64x64 images likes, the encoder's features grew a thousandfold within a thousand steps and died.
         weight_decay: decoupled, on weights but not on biases.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import Architecture
+from pvae_zoo.models.pixelvae import Elbo
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.recipe import TrainingConfig
 
@@ -32,11 +33,17 @@ def kl_weights(config: TrainingConfig, step: int) -> list[float]:
     return [min(1.0, (step + 1) / max(1, length)) for length in config.kl_warmup_steps]
 
 
-def charged_kl(config: TrainingConfig, step: int, kl: Sequence[Tensor]) -> Tensor:
-    """What the KL of all levels costs each image in this step, ``(B,)``: the same for all up to ``free_nats``."""
-    free = config.free_nats or (0.0,) * len(kl)
-    terms = zip(kl_weights(config, step), kl, free, strict=True)
-    return sum((weight * level.clamp(min=nats) for weight, level, nats in terms), torch.zeros(()))
+def charged_kl(config: TrainingConfig, step: int, elbo: Elbo) -> Tensor:
+    """What the KL of all levels costs each image in this step, ``(B,)``.
+
+    A posterior whose KL is below ``free_nats`` feels nothing of it. Its prior does, always: p(z1|z2) goes on learning,
+    and z2 has a use, however little z1 says.
+    """
+    free = config.free_nats or (0.0,) * len(elbo.kl)
+    levels = zip(kl_weights(config, step), elbo.kl, elbo.prior_kl, free, strict=True)
+    return sum(
+        (weight * torch.where(kl > nats, kl, prior_kl) for weight, kl, prior_kl, nats in levels), torch.zeros(())
+    )
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:

@@ -20,7 +20,7 @@ class Forgetful(nn.Module):
         posteriors = self.model.posteriors(x)
         z = [q.rsample(eps) for q, eps in zip(posteriors, noise, strict=True)]
         kl = tuple(q.kl(p) for q, p in zip(posteriors, self.model.prior_of(z), strict=True))
-        return Elbo(self.model.log_likelihood(x, z[0].detach()), kl)
+        return Elbo(self.model.log_likelihood(x, z[0].detach()), kl, kl)
 
 
 @pytest.fixture

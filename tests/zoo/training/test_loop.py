@@ -14,6 +14,7 @@ import torch
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.models.pixelvae import Elbo
 from pvae_zoo.training import loop
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.datasets import ImageSet
@@ -226,21 +227,24 @@ def test_the_weight_of_the_kl_rises_to_one(recipe):
     assert kl_weights(replace(config, kl_warmup_steps=(0, 2)), 0) == [1.0, 0.5]
 
 
-def test_free_nats_are_not_charged_and_have_no_gradient(recipe):
+def test_below_its_free_nats_a_level_is_charged_to_its_prior_alone(recipe):
     config = replace(recipe.training, kl_warmup_steps=(4, 2), free_nats=(3.0, 0.0))
-    kl = [torch.tensor([1.0, 5.0], requires_grad=True), torch.tensor([2.0, 0.5], requires_grad=True)]
-    charged = charged_kl(config, 0, kl)
-    assert charged.tolist() == [0.25 * 3 + 0.5 * 2, 0.25 * 5 + 0.5 * 0.5]
-    gradients = torch.autograd.grad(charged.sum(), kl)
-    assert [g.tolist() for g in gradients] == [[0.0, 0.25], [0.5, 0.5]]
-    without = replace(config, free_nats=())
-    assert charged_kl(without, 0, kl).tolist() == [0.25 * 1 + 0.5 * 2, 0.25 * 5 + 0.5 * 0.5]
+    kl = (torch.tensor([1.0, 5.0], requires_grad=True), torch.tensor([2.0, 0.5], requires_grad=True))
+    prior_kl = tuple(level.detach().clone().requires_grad_() for level in kl)
+    elbo = Elbo(torch.zeros(2), kl, prior_kl)
+    charged = charged_kl(config, 0, elbo)
+    assert charged.tolist() == [0.25 * 1 + 0.5 * 2, 0.25 * 5 + 0.5 * 0.5]
+    gradients = torch.autograd.grad(charged.sum(), [*kl, *prior_kl])
+    assert [g.tolist() for g in gradients] == [[0.0, 0.25], [0.5, 0.5], [0.25, 0.0], [0.0, 0.0]]
+    without = charged_kl(replace(config, free_nats=()), 0, elbo)
+    gradients = torch.autograd.grad(without.sum(), kl)
+    assert [g.tolist() for g in gradients] == [[0.25, 0.25], [0.5, 0.5]]
 
 
 def test_the_schedules_reach_the_optimiser_and_the_loss(tmp_path, images, recipe, monkeypatch):
     seen = []
     monkeypatch.setattr(loop, "learning_rate", lambda config, step: 0.0)
-    monkeypatch.setattr(loop, "charged_kl", lambda config, step, kl: seen.append(step) or kl[0])
+    monkeypatch.setattr(loop, "charged_kl", lambda config, step, elbo: seen.append(step) or elbo.kl[0])
     trainer = trainer_for(recipe, tmp_path)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train(as_set(images), as_set(images))
