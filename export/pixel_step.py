@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from onnx import TensorProto
 
@@ -40,10 +42,13 @@ class _PixelStep(StepGraph):
         self.given = b.split(b.input("given", "int64", ["M", c]), [1] * c)
         self.temperature = b.input("temperature", "float32", [1])
         if self.image.levels > 2:
-            levels = self.image.levels
-            # Inverse CDF: the number of classes whose cumulative probability is not above the uniform. The last class
-            # is left out of the count, so that rounding can never step past it.
-            self.cumulate = b.weight("cumulate", np.triu(np.ones((levels, levels), np.float32))[:, : levels - 1])
+            levels, block = self.image.levels, _block(self.image.levels)
+            # Cumulative probabilities by two small products in place of a large one: within each block of classes, and
+            # of whole blocks before it.
+            self.block = block
+            self.within = b.weight("cumulate.within_block", np.triu(np.ones((block, block), np.float32)))
+            before = np.arange(levels)[:, None] // block < np.arange(levels // block)[None, :]
+            self.before = b.weight("cumulate.blocks_before", before.astype(np.float32))
             self.classes = b.weight("classes", np.arange(levels, dtype=np.int64)[None, :])
 
     def draw(self, group: int, parameters: str) -> list[str]:
@@ -69,11 +74,24 @@ class _PixelStep(StepGraph):
         """The value (drawn where none is given) and its log-probability, both ``(M, 1)``."""
         b = self.b
         tempered = b.op("Div", logits, self.temperature)
-        cumulative = b.op("MatMul", b.op("Softmax", tempered, axis=1), self.cumulate)
-        passed = b.op("Cast", b.op("Not", b.op("Less", self.uniforms[group], cumulative)), to=TensorProto.INT64)
-        value = self._given_or(group, b.op("ReduceSum", passed, b.ints(1), keepdims=1))
+        cumulative = self._cumulative(b.op("Softmax", tempered, axis=1))
+        # Inverse CDF: the first class whose cumulative probability is above the uniform; the last where rounding leaves
+        # none. Counted in floats: sums of integers are not vectorised.
+        above = b.op("Cast", b.op("Less", self.uniforms[group], cumulative), to=TensorProto.FLOAT)
+        count = b.op("ReduceSum", above, b.ints(1), keepdims=1)
+        levels = self.image.levels
+        drawn = b.op("Min", b.op("Sub", b.scalar(float(levels)), count), b.scalar(float(levels - 1)))
+        value = self._given_or(group, drawn)
         one_hot = b.op("Cast", b.op("Equal", value, self.classes), to=TensorProto.FLOAT)
         return value, softmax_log_prob(b, logits, one_hot, axis=1, keepdims=1)
+
+    def _cumulative(self, probabilities: str) -> str:
+        """Cumulative sums of ``(M, levels)``."""
+        b, block, levels = self.b, self.block, self.image.levels
+        within = b.op("MatMul", b.op("Reshape", probabilities, b.ints(-1, block)), self.within)
+        before = b.op("Unsqueeze", b.op("MatMul", probabilities, self.before), b.ints(2))
+        total = b.op("Add", b.op("Reshape", within, b.ints(-1, levels // block, block)), before)
+        return b.op("Reshape", total, b.ints(-1, levels))
 
     def _given_or(self, group: int, drawn: str) -> str:
         b, given = self.b, self.given[group]
@@ -88,3 +106,8 @@ class _PixelStep(StepGraph):
         index = b.op("Squeeze", value, b.ints(1))
         embedding = b.op("Gather", b.weight(f"embedding{group}", array(table[group])), index, axis=0)
         return [scaled, embedding]
+
+
+def _block(levels: int) -> int:
+    """The largest divisor up to the square root: classes are cut into blocks of that many."""
+    return max(size for size in range(1, math.isqrt(levels) + 1) if levels % size == 0)

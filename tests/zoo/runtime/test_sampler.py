@@ -57,6 +57,15 @@ def test_wavefront_raster_and_naive_sampling_draw_the_same_pixels(tiny):
     np.testing.assert_allclose(wavefront.log_prob, raster.log_prob, rtol=1e-5, atol=1e-5)
 
 
+def test_of_256_classes_the_one_that_the_uniform_falls_on_is_drawn(make_tiny):
+    """Cumulative sums come in blocks of 16 classes; the ends of blocks are drawn as any other class."""
+    tiny = make_tiny(image=(1, 4, 6, 256))
+    z1, what = make_draw(tiny, 24)
+    naive = naive_sample(tiny.model, torch.from_numpy(z1), what.uniforms).numpy()
+    assert np.array_equal(StepSampler(tiny.bundle).draw(what).images, naive)
+    assert {0, 15} <= set(naive.ravel() % 16)
+
+
 def test_log_probabilities_of_a_draw_are_those_of_the_teacher_forced_graph_and_of_torch(tiny):
     z1, what = make_draw(tiny, 6)
     drawn = StepSampler(tiny.bundle).draw(what)
