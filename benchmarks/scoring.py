@@ -10,7 +10,7 @@ from sampling import Row, timed
 import pvae_zoo
 from pvae_zoo.bundle import WEIGHTS
 from pvae_zoo.export.bundle import model_of
-from pvae_zoo.runtime.model import SCORE_BATCH
+from pvae_zoo.runtime.networks import SCORE_BATCH
 from pvae_zoo.training.checkpoint import load_checkpoint
 
 
