@@ -6,7 +6,6 @@ as one that was not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np

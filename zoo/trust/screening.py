@@ -26,7 +26,7 @@ from pvae_zoo.trust.printable import shown
 OPERATORS = frozenset(
     {
         "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "Gemm", "Identity",
-        "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "ReduceMax", "ReduceSum", "Reshape", "Resize",
+        "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum", "Reshape", "Resize",
         "ScatterND", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh",
         "Transpose", "Unsqueeze", "Where",
     }
