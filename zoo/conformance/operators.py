@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_WORDS = {"Add", "Equal", "Less", "Not", "Where"}
+_WORDS = {"Add", "Equal", "Less", "Where"}
 """Operators whose names are words of English: alone, they name nothing."""
 
 

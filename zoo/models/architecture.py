@@ -228,9 +228,8 @@ class Architecture:
                 )
         if config.embedding < 0:
             raise ArchitectureError(f"{where}.pixelcnn.embedding={config.embedding} must be at least 0")
-        for option in ("dropout", "input_dropout"):
-            if not 0 <= getattr(config, option) < 1:
-                value = getattr(config, option)
+        for option, value in (("dropout", config.dropout), ("input_dropout", config.input_dropout)):
+            if not 0 <= value < 1:
                 raise ArchitectureError(f"{where}.pixelcnn.{option}={value} must be at least 0 and below 1")
         window = min(config.rows, config.input_rows, config.reach)
         if config.layers < 0 or (window < 1 and (config.layers, config.input_rows, config.reach) != (0, 0, 0)):
