@@ -15,18 +15,21 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.registry import model_names, open_bundle
 
 
-def _test_figures(bundle: Bundle) -> dict[str, Any] | None:
-    """The bound from the most test images, and the importance-weighted bound with the most draws."""
+def _figures(bundle: Bundle) -> dict[str, Any] | None:
+    """The bound from the most images, and the importance-weighted bound with the most draws: of the test split, or of
+    the validation split where the test split was not read."""
     from pvae_zoo.evaluation import stored_evaluations
 
-    rows = [row for row in stored_evaluations(bundle) if row.get("split") == "test"]
-    if not rows:
+    stored = stored_evaluations(bundle)
+    split = next((split for split in ("test", "valid") if any(row["split"] == split for row in stored)), None)
+    if split is None:
         return None
+    rows = [row for row in stored if row["split"] == split]
     most = max(rows, key=lambda row: (row.get("images", 0), row.get("samples", 0)))
     weighted = [row for row in rows if row.get("iwae_nll_nats") is not None]
     best = max(weighted, key=lambda row: row.get("samples", 0), default={})
     figures = {key: most.get(key) for key in ("nll_nats", "standard_error_nats", "bits_per_dim", "kl_nats", "images")}
-    return figures | {"iwae_nll_nats": best.get("iwae_nll_nats"), "iwae_samples": best.get("samples")}
+    return {"split": split} | figures | {"iwae_nll_nats": best.get("iwae_nll_nats"), "iwae_samples": best.get("samples")}
 
 
 @click.command("list")
@@ -34,7 +37,8 @@ def _test_figures(bundle: Bundle) -> dict[str, Any] | None:
 def list_command(as_json: bool) -> None:
     """List the models of the zoo and those that were pulled: shape, size and measured figures.
 
-    NLL is the bound -ELBO in nats an image on the test set, IWAE the importance-weighted bound; smaller is better.
+    NLL is the bound -ELBO in nats an image on the named SPLIT of the data, IWAE the importance-weighted bound; smaller
+    is better.
 
     \b
     Example:
@@ -50,15 +54,15 @@ def list_command(as_json: bool) -> None:
         return
     if not shipped:
         raise PvaeZooError("the zoo is empty: install the package again")
-    rows = [["MODEL", "IMAGE", "PARAMETERS", "SIZE", "NLL", "BITS/DIM", "IWAE", "PATH"]]
+    rows = [["MODEL", "IMAGE", "PARAMETERS", "SIZE", "SPLIT", "NLL", "BITS/DIM", "IWAE", "PATH"]]
     for name, bundle in named:
-        test = _test_figures(bundle) or {}
-        figures = [number(test.get("nll_nats")), number(test.get("bits_per_dim"), 4)]
+        best = _figures(bundle) or {"split": "-"}
+        figures = [best["split"], number(best.get("nll_nats")), number(best.get("bits_per_dim"), 4)]
         rows.append([
             *(name, image_shape(bundle), f"{bundle.config.parameters:,}", mebibytes(bundle_size(bundle))),
-            *(*figures, number(test.get("iwae_nll_nats")), str(bundle.folder)),
+            *(*figures, number(best.get("iwae_nll_nats")), str(bundle.folder)),
         ])  # fmt: skip
-    click.echo(table(rows, right=(2, 3, 4, 5, 6)))
+    click.echo(table(rows, right=(2, 3, 5, 6, 7)))
 
 
 def _opened(folder: Path) -> Bundle | None:
@@ -77,6 +81,6 @@ def _summary(name: str, bundle: Bundle) -> dict[str, Any]:
         "parameters": bundle.config.parameters,
         "bytes": bundle_size(bundle),
         "sha256": bundle.digest,
-        "test": _test_figures(bundle),
+        "figures": _figures(bundle),
         "path": str(bundle.folder),
     }

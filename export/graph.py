@@ -105,11 +105,11 @@ class GraphBuilder:
         limited = self.op("Softplus", self.op("Min", tensor, self.scalar(30.0)))
         return self.op("Max", tensor, limited)
 
-    def linear(self, tensor: str, name: str, weight: NDArray[Any], bias: NDArray[Any] | None = None) -> str:
-        """``tensor @ weight + bias`` with ``weight`` ``(in, out)``."""
-        if bias is None:
-            return self.op("MatMul", tensor, self.weight(f"{name}.weight", weight))
-        return self.op("Gemm", tensor, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias))
+    def linear(self, tensor: str, name: str, weight: NDArray[Any], addend: NDArray[Any] | str) -> str:
+        """``tensor @ weight + addend`` with ``weight`` ``(in, out)`` and a bias ``(out,)`` or a tensor ``(M, out)``."""
+        if not isinstance(addend, str):
+            addend = self.weight(f"{name}.bias", addend)
+        return self.op("Gemm", tensor, self.weight(f"{name}.weight", weight), addend)
 
     def scaled(self, values: str, levels: int) -> str:
         """Integers ``0 .. levels - 1`` to floats in -1..1."""

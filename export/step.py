@@ -154,12 +154,12 @@ class StepGraph(ABC):
             result.append(b.split(y, [2 * channels // self.groups] * self.groups))
         return result
 
-    def _centre(self, group: int, tensors: list[str], name: str, conv: MaskedConv2d, *, bias: bool) -> str:
-        """A convolution's centre tap for one group, from its own and earlier groups."""
+    def _centre(self, group: int, tensors: list[str], name: str, conv: MaskedConv2d, rest: str | None = None) -> str:
+        """A convolution's centre tap for one group, from its own and earlier groups, with the ``rest`` or the bias."""
         taps, suffix = _Taps.of(conv), f".group{group}" if self.groups > 1 else ""
-        own_bias = taps.group_bias(group, self.groups) if bias else None
+        addend = taps.group_bias(group, self.groups) if rest is None else rest
         return self.b.linear(
-            self.b.concat(tensors), f"{name}.centre{suffix}", taps.block(group, self.groups), own_bias
+            self.b.concat(tensors), f"{name}.centre{suffix}", taps.block(group, self.groups), addend
         )  # fmt: skip
 
     def _parameters(self, group: int, seen: list[str], features: list[list[str]]) -> str:
@@ -168,16 +168,15 @@ class StepGraph(ABC):
         x = self.inputs[group]
         if group:  # mask A: of its own position a group sees those before it
             block = _Taps.of(self.stack.input).block(group, self.groups, own=False)
-            x = b.op("Add", x, b.linear(b.concat(seen), f"input.centre.group{group}", block))
+            x = b.linear(b.concat(seen), f"input.centre.group{group}", block, x)
         for index, layer in enumerate(self.stack.layers):
             features[index].append(x)
-            centre = self._centre(group, features[index], f"layer{index}.conv", layer.conv, bias=False)  # type: ignore[arg-type]
-            y = b.op("Add", centre, self.gates[index][group])
+            y = self._centre(group, features[index], f"layer{index}.conv", layer.conv, self.gates[index][group])  # type: ignore[arg-type]
             half = self.stack.config.channels // self.groups
             tanh, sigmoid = b.split(y, [half, half])
             self.gated[index].append(b.op("Mul", b.tanh(tanh), b.op("Sigmoid", sigmoid)))
-            out = self._centre(group, self.gated[index], f"layer{index}.output", layer.output, bias=True)  # type: ignore[arg-type]
+            out = self._centre(group, self.gated[index], f"layer{index}.output", layer.output)  # type: ignore[arg-type]
             x = b.op("Add", x, out)
         self.heads[0].append(b.elu(x))
-        self.heads[1].append(b.elu(self._centre(group, self.heads[0], "head", self.stack.head, bias=True)))
-        return self._centre(group, self.heads[1], "output", self.stack.output, bias=True)
+        self.heads[1].append(b.elu(self._centre(group, self.heads[0], "head", self.stack.head)))
+        return self._centre(group, self.heads[1], "output", self.stack.output)

@@ -7,6 +7,7 @@ from onnx import TensorProto
 from torch import nn
 
 from pvae_zoo.export.blocks import array, as_rows, conv, from_rows, limited_log_std, masked_stack, residual, upsampling
+from pvae_zoo.export.categorical import weights
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.models.architecture import Architecture
 from pvae_zoo.models.decoder import GateContext, NoContext
@@ -117,5 +118,5 @@ def softmax_log_prob(b: GraphBuilder, logits: str, one_hot: str, *, axis: int, k
     """
     axes = b.ints(axis)
     shifted = b.op("Sub", logits, b.op("ReduceMax", logits, axes, keepdims=1))
-    total = b.op("ReduceSum", b.op("Exp", shifted), axes, keepdims=keepdims)
+    total = b.op("ReduceSum", weights(b, shifted), axes, keepdims=keepdims)
     return b.op("Sub", b.op("ReduceSum", b.op("Mul", shifted, one_hot), axes, keepdims=keepdims), b.op("Log", total))

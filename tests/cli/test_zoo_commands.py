@@ -1,12 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import onnx
 import pytest
 
 import pvae_zoo
 from pvae_zoo import registry
-from pvae_zoo.bundle import CONFIG, Bundle
+from pvae_zoo.bundle import CONFIG, EVALUATION, Bundle
 from pvae_zoo.evaluation import evaluate, save_evaluation
 from pvae_zoo.training.datasets import ImageSet
 
@@ -25,20 +26,31 @@ def measured(zoo, digits):
 def test_list(run, zoo, eight):
     result = run("list")
     head, row = result.stdout.splitlines()
-    assert head.split() == ["MODEL", "IMAGE", "PARAMETERS", "SIZE", "NLL", "BITS/DIM", "IWAE", "PATH"]
+    assert head.split() == ["MODEL", "IMAGE", "PARAMETERS", "SIZE", "SPLIT", "NLL", "BITS/DIM", "IWAE", "PATH"]
     assert row.split()[:2] == ["tiny", "1x8x8,"] and row.endswith(str(zoo / "mnist"))
 
 
 def test_list_has_the_measured_figures(run, measured):
     row = run("list").stdout.splitlines()[1].split()
     assert f"{measured.nll_nats:.2f}" in row and f"{measured.iwae_nll_nats:.2f}" in row
-    test = json.loads(run("list", "--json").stdout)["models"][0]["test"]
-    assert test["nll_nats"] == measured.nll_nats and test["iwae_samples"] == 4 and test["images"] == 5
+    figures = json.loads(run("list", "--json").stdout)["models"][0]["figures"]
+    assert figures["nll_nats"] == measured.nll_nats and figures["iwae_samples"] == 4 and figures["images"] == 5
+    assert figures["split"] == "test"
+
+
+def test_list_has_validation_figures_where_the_test_split_was_not_read(run, measured):
+    bundle = pvae_zoo.load("mnist").bundle
+    save_evaluation(bundle, replace(measured, split="valid", nll_nats=7.25))
+    assert "7.25" not in run("list").stdout
+    (bundle.folder / EVALUATION).unlink()
+    save_evaluation(bundle, replace(measured, split="valid", nll_nats=7.25))
+    row = run("list").stdout.splitlines()[1].split()
+    assert "valid" in row and "7.25" in row
 
 
 def test_list_as_json(run, zoo, eight):
     (model,) = json.loads(run("list", "--json").stdout)["models"]
-    assert model["sha256"] == eight.bundle.digest and model["test"] is None and model["path"] == str(zoo / "mnist")
+    assert model["sha256"] == eight.bundle.digest and model["figures"] is None and model["path"] == str(zoo / "mnist")
     assert model["image"] == {"channels": 1, "height": 8, "width": 8, "levels": 2}
     assert model["bytes"] == sum(spec.size for spec in eight.bundle.files())
 

@@ -14,7 +14,7 @@ from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.training.checkpoint import load_checkpoint
 
 FORBIDDEN = {"Loop", "If", "Scan", "CumSum", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
-FORBIDDEN |= {"Multinomial", "Bernoulli", "Dropout", "GatherElements", "GatherND"}
+FORBIDDEN |= {"Multinomial", "Bernoulli", "Dropout", "GatherElements"}
 
 
 def graphs(tiny):

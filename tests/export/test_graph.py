@@ -90,13 +90,15 @@ def test_values_are_scaled_to_plus_minus_one():
     assert run(b, x=np.arange(4, dtype=np.uint8))[0].tolist() == pytest.approx([-1, -1 / 3, 1 / 3, 1])
 
 
-@pytest.mark.parametrize("bias", [None, np.array([10.0, 20.0])])
-def test_a_linear_map_has_its_weight_as_in_by_out(bias):
+@pytest.mark.parametrize("addend", [np.array([10.0, 20.0]), "rest"])
+def test_a_linear_map_has_its_weight_as_in_by_out(addend):
     b = GraphBuilder("linear", "")
     weight = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    b.output(b.linear(b.input("x", "float32", ["N", 3]), "map", weight, bias), "y", "float32", ["N", 2])
+    b.input("rest", "float32", ["N", 2])
+    b.output(b.linear(b.input("x", "float32", ["N", 3]), "map", weight, addend), "y", "float32", ["N", 2])
     x = np.array([[1, 1, 0], [0, 0, 1]], np.float32)
-    assert np.array_equal(run(b, x=x)[0], x @ weight + (0 if bias is None else bias))
+    rest = np.array([[1, 2], [3, 4]], np.float32)
+    assert np.array_equal(run(b, x=x, rest=rest)[0], x @ weight + (rest if isinstance(addend, str) else addend))
 
 
 def test_a_graph_that_is_not_valid_is_not_built():

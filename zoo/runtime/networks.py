@@ -6,6 +6,7 @@ how.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -143,8 +144,10 @@ class Networks:
         return self.pixel_sampler.draw(what, order=order, progress=progress)
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
+        # Maps whose sides are whole registers need no filling up: a batch of them is computed map by map.
+        multiple = 1 if z.ndim == 4 and math.prod(z.shape[2:]) % ROWS == 0 else ROWS
         batches = [z[start : start + SCORE_BATCH] for start in range(0, len(z), SCORE_BATCH)]
-        return np.concatenate([self._run(role, ["context"], {name: batch})[0] for batch in batches])
+        return np.concatenate([self._run(role, ["context"], {name: batch}, multiple)[0] for batch in batches])
 
     def _run(self, role: str, names: list[str] | None, feed: dict[str, Any], multiple: int = ROWS) -> list[Any]:
         """Outputs of a whole-image graph for rows filled up with copies of the last one."""

@@ -25,10 +25,10 @@ from pvae_zoo.trust.printable import shown
 
 OPERATORS = frozenset(
     {
-        "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "Gemm", "Identity",
-        "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum", "Reshape", "Resize",
-        "ScatterND", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh",
-        "Transpose", "Unsqueeze", "Where",
+        "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "GatherND",
+        "Gemm", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum", "Reshape",
+        "Resize", "ScatterND", "Sigmoid", "Slice", "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
+        "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Of the default domain: those that the export uses."""
@@ -39,6 +39,7 @@ OPSETS = frozenset({18})
 _INT, _INTS, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.STRING
 ATTRIBUTES = {
     "axis": _INT,
+    "batch_dims": _INT,
     "coordinate_transformation_mode": _STRING,
     "keepdims": _INT,
     "kernel_shape": _INTS,

@@ -56,7 +56,7 @@ def test_every_input_that_decides_a_shape_is_among_those_that_must_be_constant(o
     """By onnx's own words: a shape input is of type int64 alone, or it is one of Resize's."""
     schema = onnx.defs.get_schema(operator, 18)
     integers = [i for i, value in enumerate(schema.inputs) if value.type_str in ("tensor(int64)", "Tind")]
-    expected = {"Resize": (1, 2, 3), "Gather": (), "ScatterND": ()}.get(operator, tuple(integers))
+    expected = {"Resize": (1, 2, 3), "Gather": (), "GatherND": (), "ScatterND": ()}.get(operator, tuple(integers))
     assert SHAPE_INPUTS.get(operator, ()) == expected
 
 
