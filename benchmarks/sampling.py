@@ -102,7 +102,8 @@ def rows(model: str, *, quick: bool) -> Iterator[Row]:
         seconds, _ = timed(lambda count=count: one.sample(count))  # type: ignore[misc]
         rate = operations * count / seconds / 1e9
         share = wanted.arithmetic if count == 64 else ""
-        yield f"arithmetic of sampling, all networks, n = {count}, 1 thread", f"{rate:.0f} GFLOP/s, {rate / peak:.0%} of it", share
+        what = f"arithmetic of sampling, all networks, n = {count}, 1 thread"
+        yield what, f"{rate:.0f} GFLOP/s, {rate / peak:.0%} of it", share
 
     sixteen, _ = timed(lambda: two.sample(16))
     yield "wavefront, n = 16, two cores", f"{sixteen:.2f} s", wanted.sixteen

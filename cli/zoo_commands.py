@@ -28,8 +28,9 @@ def _figures(bundle: Bundle) -> dict[str, Any] | None:
     most = max(rows, key=lambda row: (row.get("images", 0), row.get("samples", 0)))
     weighted = [row for row in rows if row.get("iwae_nll_nats") is not None]
     best = max(weighted, key=lambda row: row.get("samples", 0), default={})
-    figures = {key: most.get(key) for key in ("nll_nats", "standard_error_nats", "bits_per_dim", "kl_nats", "images")}
-    return {"split": split} | figures | {"iwae_nll_nats": best.get("iwae_nll_nats"), "iwae_samples": best.get("samples")}
+    keys = ("split", "nll_nats", "standard_error_nats", "bits_per_dim", "kl_nats", "images")
+    figures = {key: most.get(key) for key in keys}
+    return figures | {"iwae_nll_nats": best.get("iwae_nll_nats"), "iwae_samples": best.get("samples")}
 
 
 @click.command("list")
