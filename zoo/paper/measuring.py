@@ -66,6 +66,7 @@ class Laboratory:
         return StudyResult(
             kind=study.kind,
             layers=study.layers,
+            times=study.times,
             parameters=sum(p.numel() for p in model.parameters()),
             steps=progress.step,
             images_seen=progress.images,
@@ -95,7 +96,7 @@ class Laboratory:
         )
         if resumed:
             trainer.resume()
-        if trainer.progress.step < budget.steps:
+        if trainer.progress.step < study.steps(budget):
             trainer.train(self._split("train", budget), self._split("valid", budget))
         return load_checkpoint(out / LATEST)
 

@@ -10,7 +10,7 @@ from string import Template
 from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.paper.reference import FIGURE_4, TABLE_1
 from pvae_zoo.paper.results import Results, StudyResult
-from pvae_zoo.paper.studies import Budget, Study
+from pvae_zoo.paper.studies import Budget, Study, table_studies
 from pvae_zoo.registry import model_names, open_bundle
 
 _NOT_YET = "Not measured yet: `pvae-zoo reproduce {figure}{needs}`."
@@ -33,6 +33,7 @@ def render_page(results: Results, budget: Budget, folder: Path, link: str) -> st
     page = Template(template).substitute(
         budget=_budget(results, budget),
         table1=_table1(results, budget),
+        vae_times=budget.vae_times,
         figure3=_figure3(results),
         figure3_picture=picture("figure3.png", "NLL against the number of masked layers"),
         figure4=_figure4(results),
@@ -57,9 +58,9 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _budget(results: Results, budget: Budget) -> str:
     words = f"{budget.steps:,} steps of {budget.batch_size} images each"
-    if results.studies:
-        longest = max(row.minutes for row in results.studies)
-        hardware = sorted({row.hardware for row in results.studies})
+    if results.of_figures:
+        longest = max(row.minutes for row in results.of_figures)
+        hardware = sorted({row.hardware for row in results.of_figures})
         words += f" (at most {longest:.0f} minutes a model on {' or '.join(hardware)})"
     return words if results.budget == "full" else f"{words}; **a quick run, its figures mean nothing**"
 
@@ -99,14 +100,13 @@ def _zoo_row(name: str, paper: str, model: str) -> list[str]:
 
 
 def _table1(results: Results, budget: Budget) -> str:
-    most = max(budget.layers)
-    names = list(TABLE_1)
+    names, (vae, alone, upsampled) = list(TABLE_1), table_studies(budget)
     return _table(
         ["model", "paper", "here: -ELBO or exact NLL", "importance-weighted", "trained on"],
         [
-            _study_row(f"{names[0]} (no masked layer)", names[0], results.find(Study("pixelvae", 0))),
-            _study_row(f"PixelCNN alone, {most} layers", names[1], results.find(Study("pixelcnn", most))),
-            _study_row(f"PixelVAE with upsampling, {most} layers", names[2], results.find(Study("pixelvae", most))),
+            _study_row(f"{names[0]} (no masked layer)", names[0], results.find(vae)),
+            _study_row(f"PixelCNN alone, {alone.layers} layers", names[1], results.find(alone)),
+            _study_row(f"PixelVAE with upsampling, {upsampled.layers} layers", names[2], results.find(upsampled)),
             _zoo_row("`mnist-upsample` of the zoo", names[2], "mnist-upsample"),
             _zoo_row("`mnist` of the zoo, without upsampling", names[3], "mnist"),
         ],
@@ -115,7 +115,7 @@ def _table1(results: Results, budget: Budget) -> str:
 
 def _figure3(results: Results) -> str:
     rows = []
-    for layers in sorted({row.layers for row in results.studies}):
+    for layers in sorted({row.layers for row in results.of_figures}):
         pair = [results.find(Study("pixelvae", layers)), results.find(Study("pixelcnn", layers))]
         cells = ["" if row is None else _bound(row) for row in pair]
         gain = "" if pair[0] is None or pair[1] is None else f"{pair[1].nll_nats - pair[0].nll_nats:+.2f}"

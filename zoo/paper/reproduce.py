@@ -15,7 +15,7 @@ from pvae_zoo.paper import pictures, plots
 from pvae_zoo.paper.codecs import measure_codecs, random_subset
 from pvae_zoo.paper.measuring import Laboratory
 from pvae_zoo.paper.results import CodecResult, RowsResult, SamplesResult, load_results, save_results
-from pvae_zoo.paper.studies import Budget, Study, studies
+from pvae_zoo.paper.studies import Budget, Study, studies, table_studies
 from pvae_zoo.registry import model_names
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.scoring import bits_per_dim
@@ -78,8 +78,7 @@ class Reproduction:
         return makers[figure]()
 
     def _table1(self) -> list[Path]:
-        most = max(self.budget.layers)
-        self._measured([Study("pixelvae", 0), Study("pixelvae", most), Study("pixelcnn", most)])
+        self._measured(table_studies(self.budget))
         return []
 
     def _figure3(self) -> list[Path]:
@@ -95,7 +94,7 @@ class Reproduction:
         return self._drawn("probe.png", plots.plot_probe)
 
     def _drawn(self, name: str, plot: Callable[..., None]) -> list[Path]:
-        plot(load_results(self.out, self.budget.name).studies, self.out / name)
+        plot(load_results(self.out, self.budget.name).of_figures, self.out / name)
         return [self.out / name]
 
     def _measured(self, wanted: list[Study], *, probed: bool = False) -> None:
@@ -109,7 +108,7 @@ class Reproduction:
                 raise Missing("the models of this figure are not measured yet: give the data with --data")
             if probed and self.laboratory.digits is None:
                 raise Missing("the probe needs labelled digits: give MNIST's idx files with --labels")
-            self.say(f"{study.name}: training {self.budget.steps} steps, then measuring")
+            self.say(f"{study.name}: training {study.steps(self.budget)} steps, then measuring")
             save_results(self.out, results.with_study(self.laboratory.result(study, self.budget)))
 
     def _figure5(self) -> list[Path]:

@@ -18,7 +18,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """One model of figures 3 and 4, means over the test set in nats an image; smaller is better.
+    """One model of table 1 or of figures 3 and 4, means over the test set in nats an image; smaller is better.
 
     Attributes:
         nll_nats: -ELBO with latents, the exact -log p(x) without.
@@ -31,6 +31,7 @@ class StudyResult:
         probe_accuracy: share of test digits that a linear classifier of the posterior means names rightly; None without
             latents or labels.
         minutes: of training.
+        times: it was trained so many times the budget's steps; those of the figures once.
     """
 
     kind: Kind
@@ -51,10 +52,11 @@ class StudyResult:
     weighted_nll_nats: float | None
     probe_accuracy: float | None
     probe_images: int | None
+    times: int = 1
 
     @property
     def study(self) -> Study:
-        return Study(self.kind, self.layers)
+        return Study(self.kind, self.layers, self.times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +109,14 @@ class Results:
     rows: RowsResult | None = None
     samples: SamplesResult | None = None
 
+    @property
+    def of_figures(self) -> list[StudyResult]:
+        """The models of figures 3 and 4, all of one budget."""
+        return [result for result in self.studies if result.times == 1]
+
     def of(self, kind: Kind) -> list[StudyResult]:
-        """The models with latents or those without, by their layers."""
-        return [result for result in self.studies if result.kind == kind]
+        """The models of the figures, with latents or without, by their layers."""
+        return [result for result in self.of_figures if result.kind == kind]
 
     def find(self, study: Study) -> StudyResult | None:
         return next((result for result in self.studies if result.study == study), None)
@@ -117,7 +124,7 @@ class Results:
     def with_study(self, result: StudyResult) -> Results:
         """With a result more; one of the same model is replaced."""
         kept = [old for old in self.studies if old.study != result.study]
-        return replace(self, studies=tuple(sorted([*kept, result], key=lambda row: (row.kind, row.layers))))
+        return replace(self, studies=tuple(sorted([*kept, result], key=lambda row: (row.kind, row.layers, row.times))))
 
     def with_codecs(self, result: CodecResult) -> Results:
         kept = [old for old in self.codecs if old.dataset != result.dataset]

@@ -4,7 +4,7 @@ import pytest
 
 from pvae_zoo.models.masked_conv import POINT, MaskedConv2d
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.paper.studies import FULL, QUICK, Study, studies, study_recipe
+from pvae_zoo.paper.studies import FULL, QUICK, Study, studies, study_recipe, table_studies
 
 
 def test_every_number_of_layers_is_there_with_latents_and_without():
@@ -19,6 +19,13 @@ def test_all_studies_have_one_budget(budget):
     assert {replace(training, kl_warmup_steps=()) for training in trainings} == {
         replace(trainings[0], kl_warmup_steps=())
     }
+
+
+def test_the_vae_of_table_1_differs_from_the_figures_in_its_steps_alone():
+    vae, *others = table_studies(FULL)
+    assert vae.name == "pixelvae-0-x8" and set(others) <= set(studies(FULL))
+    long, short = (study_recipe(study, FULL) for study in (vae, Study("pixelvae", 0)))
+    assert long.model == short.model and long.training.steps == 8 * short.training.steps
 
 
 @pytest.mark.parametrize("study", studies(QUICK), ids=lambda study: study.name)

@@ -36,6 +36,17 @@ def exact_log_prob(tiny, images):
     return torch.stack([(log_weights + log_prob).logsumexp(0) for log_prob in given]).numpy()
 
 
+class Recorder:
+    """A session that notes how many rows it is given."""
+
+    def __init__(self, session, rows):
+        self.session, self.rows = session, rows
+
+    def run(self, names, feed):
+        self.rows.append(len(feed["z1"]))
+        return self.session.run(names, feed)
+
+
 def test_a_sample_is_the_same_whatever_the_batch_the_count_and_the_workers(tiny, monkeypatch):
     model = load(tiny)
     expected = model.sample(9, seed=3)
@@ -49,6 +60,19 @@ def test_a_sample_is_the_same_whatever_the_batch_the_count_and_the_workers(tiny,
     monkeypatch.setattr(grid, "SLICE", 2)
     for threads in (1, 2, 3):
         assert np.array_equal(load(tiny, threads).sample(9, seed=3), expected)
+
+
+def test_the_context_of_a_large_map_is_its_own_whatever_is_beside_it():
+    """Maps of 8 x 8 are not filled up to a multiple of 16, as the tiny ones are."""
+    nets = pvae_zoo.load("lsun", device="cpu", threads=1).networks
+    z1 = np.random.default_rng(0).standard_normal((3, *nets.latent_shape(1)), np.float32)
+    rows = []
+    session = nets.session("decoder_context")
+    nets._sessions["decoder_context"] = Recorder(session, rows)
+    together = nets._context("decoder_context", "z1", z1)
+    for index in range(3):
+        assert np.array_equal(nets._context("decoder_context", "z1", z1[index : index + 1])[0], together[index])
+    assert rows == [3, 1, 1, 1]
 
 
 def test_another_seed_is_another_sample(tiny):
