@@ -25,8 +25,8 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime.sessions import CPU, Device, active_provider, import_onnxruntime, open_session
 from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step_count, steps
 
-SLICE = 32
-"""Images a worker draws at once: enough to fill the matrix products of a step, small enough for the caches."""
+POSITIONS = 384
+"""Positions that a worker computes in a step: enough to fill the matrix products, few enough for the caches."""
 
 Progress = Callable[[int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
@@ -62,10 +62,14 @@ class GridSampler:
         role: "decoder_step" or "prior_step".
         device: where the steps run; canvases stay there from step to step.
         workers: sessions that work side by side, on the CPU.
+
+    Attributes:
+        images_at_once: that a worker draws; their share of a wavefront's steps is about `POSITIONS` positions each.
     """
 
     def __init__(self, bundle: Bundle, role: str, device: Device = "cpu", workers: int = 1) -> None:
         self.spec = bundle.config.steps[role]
+        self.images_at_once = max(1, POSITIONS * self.steps_per_slice() // (self.spec.height * self.spec.width))
         outputs = [tensor.name for tensor in bundle.config.graphs[role].outputs]
         self.drawn = [name for name in outputs if not name.startswith("canvas_")]
         model = bundle.read_graph(role)
@@ -90,9 +94,9 @@ class GridSampler:
         return len(self.slices(count)) * self.steps_per_slice(order)
 
     def slices(self, count: int) -> list[slice]:
-        """How ``count`` images are shared among the workers: even parts of at most `SLICE` images."""
+        """How ``count`` images are shared among the workers: even parts of at most ``images_at_once``."""
         workers = len(self._sessions)
-        parts = max(1, min(count, workers), -(-count // SLICE))
+        parts = max(1, min(count, workers), -(-count // self.images_at_once))
         parts = -(-parts // workers) * workers if count >= workers else parts
         bounds = [count * p // parts for p in range(parts + 1)]
         return [slice(a, b) for a, b in pairwise(bounds) if b > a]

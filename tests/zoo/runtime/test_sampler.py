@@ -186,11 +186,11 @@ def test_a_low_temperature_picks_the_likeliest_value(tiny):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("size", [1, 4, 32])
+@pytest.mark.parametrize("size", [1, 8, 64])
 def test_neither_workers_nor_slices_change_a_pixel(tiny, monkeypatch, workers, size):
     _, what = make_draw(tiny, 11)
     expected = StepSampler(tiny.bundle).draw(what)
-    monkeypatch.setattr(grid, "SLICE", size)
+    monkeypatch.setattr(grid, "POSITIONS", size)
     assert same(StepSampler(tiny.bundle, workers=workers).draw(what), expected)
 
 
@@ -238,18 +238,19 @@ def test_the_recipes_have_widths_of_multiples_of_eight(name):
 @settings(deadline=None)
 def test_slices_share_the_batch_evenly(count, workers):
     unbound = grid.GridSampler.__new__(grid.GridSampler)
-    unbound._sessions = [None] * workers
+    unbound._sessions, unbound.images_at_once = [None] * workers, 32
     parts = unbound.slices(count)
     sizes = [part.stop - part.start for part in parts]
     assert [i for part in parts for i in range(part.start, part.stop)] == list(range(count))
-    assert max(sizes) <= grid.SLICE and max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= 32 and max(sizes) - min(sizes) <= 1
     assert len(parts) >= min(count, workers)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_progress_counts_every_step_of_every_slice(gates, workers, monkeypatch):
-    monkeypatch.setattr(grid, "SLICE", 4)
+    monkeypatch.setattr(grid, "POSITIONS", 8)
     steps, seen = StepSampler(gates.bundle, workers=workers), []
+    assert steps.grid.images_at_once == 4
     steps.draw(make_draw(gates, 11)[1], progress=lambda done, total: seen.append((done, total)))
     total = len(steps.grid.slices(11)) * step_count(7, 6, 3)
     assert seen == [(done, total) for done in range(1, total + 1)]
