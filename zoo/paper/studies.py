@@ -57,7 +57,7 @@ class Budget:
 
 FULL = Budget(
     name="full", layers=(0, 1, 2, 4, 8, 12), steps=3200, batch_size=64, channels=32, images=None, samples=100,
-    weighted_images=250, probe_images=10_000, vae_times=8,
+    weighted_images=250, probe_images=10_000, vae_times=4,
 )  # fmt: skip
 QUICK = Budget(
     name="quick", layers=(0, 1, 2), steps=8, batch_size=16, channels=8, images=64, samples=4, weighted_images=16,
