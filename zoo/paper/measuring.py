@@ -91,6 +91,7 @@ class Laboratory:
         if resumed and load_checkpoint(out / LATEST).recipe != recipe:
             raise PvaeZooError(f"{out} holds a run of another recipe: remove it, or choose another --runs")
         out.mkdir(parents=True, exist_ok=True)
+        torch.compiler.reset()  # or the models before count against a limit, beyond which nothing is compiled
         trainer = Trainer(
             recipe, out, world=World(), device=self.device, compile_model=self.compile_model, report=self.report
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from string import Template
 
@@ -122,7 +123,21 @@ def _figure3(results: Results) -> str:
         rows.append([str(layers), *cells, gain])
     if not rows:
         return _NOT_YET.format(figure="figure3", needs=" --data DIR")
-    return _table(["masked layers", "PixelVAE, -ELBO", "PixelCNN alone, exact", "what the latents gain"], rows)
+    table = _table(["masked layers", "PixelVAE, -ELBO", "PixelCNN alone, exact", "what the latents gain"], rows)
+    return f"{table}\n\n{_claim3(results)}".rstrip()
+
+
+def _claim3(results: Results) -> str:
+    """What the paper claims of figure 3, in our numbers: nothing until both kinds of models are there."""
+    gains = {
+        alone.layers: alone.nll_nats - found.nll_nats
+        for alone in results.of("pixelcnn")
+        if (found := results.find(Study("pixelvae", alone.layers))) is not None
+    }
+    if not gains:
+        return ""
+    words = [f"{gain:.1f} nats at {layers}" for layers, gain in gains.items()]
+    return f"Here a PixelVAE is better than the PixelCNN in it by {_listed(words)} masked layers."
 
 
 def _figure4(results: Results) -> str:
@@ -133,7 +148,22 @@ def _figure4(results: Results) -> str:
         rows.append([str(row.layers), f"{row.reconstruction_nats:.2f}", f"{row.kl_nats:.2f}", *paper])
     if not rows:
         return _NOT_YET.format(figure="figure4", needs=" --data DIR")
-    return _table(["masked layers", "reconstruction", "KL", "paper: reconstruction", "paper: KL"], rows)
+    table = _table(["masked layers", "reconstruction", "KL", "paper: reconstruction", "paper: KL"], rows)
+    return f"{table}\n\n{_claim4(results)}".rstrip()
+
+
+def _claim4(results: Results) -> str:
+    """What the paper claims of figure 4, in our numbers: nothing without models of 0 and 1 layers."""
+    kl = [row.kl_nats for row in results.of("pixelvae") if row.kl_nats is not None]
+    if len(kl) < 2 or results.find(Study("pixelvae", 0)) is None or results.find(Study("pixelvae", 1)) is None:
+        return ""
+    rise = max(later - earlier for earlier, later in pairwise(kl[1:])) if len(kl) > 2 else 0.0
+    after = f"after it no layer adds more than {rise:.1f}" if rise > 0 else "after it no layer adds to it"
+    return f"Here the first masked layer takes {100 * (1 - kl[1] / kl[0]):.0f} % of the KL; {after}."
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _probe(results: Results) -> str:

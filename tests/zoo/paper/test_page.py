@@ -40,6 +40,19 @@ def test_figures_stand_beside_the_paper_s(tmp_path):
     assert "| 2 | 7.00 | 87.5 % |" in page
 
 
+def test_the_paper_s_claims_are_said_in_our_numbers(tmp_path):
+    kl = {0: 25.0, 1: 10.0, 2: 9.0, 4: 9.25}
+    studies = [replace(study("pixelvae", layers, 80.0), kl_nats=nats) for layers, nats in kl.items()]
+    studies += [study("pixelcnn", 1, 90.0), study("pixelcnn", 4, 84.5), study("pixelcnn", 12, 79.0)]
+    page = render_page(Results(budget="full", studies=tuple(studies)), FULL, tmp_path, "paper")
+    assert (
+        "Here a PixelVAE is better than the PixelCNN in it by 10.0 nats at 1 and 4.5 nats at 4 masked layers." in page
+    )
+    assert "Here the first masked layer takes 60 % of the KL; after it no layer adds more than 0.2." in page
+    page = render_page(Results(budget="full", studies=tuple(studies[:3])), FULL, tmp_path, "paper")
+    assert "60 % of the KL; after it no layer adds to it." in page and "is better than" not in page
+
+
 def test_the_zoo_s_models_stand_there_as_on_their_cards(tmp_path):
     page = render_page(Results(budget="full"), FULL, tmp_path, "paper")
     for model in ("mnist", "mnist-upsample"):
