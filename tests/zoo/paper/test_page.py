@@ -79,3 +79,12 @@ def test_the_page_in_docs_is_what_its_results_give():
     results = load_results(DOCS / "paper", "full")
     assert (DOCS / "paper.md").read_text("utf-8") == render_page(results, FULL, DOCS / "paper", "paper")
     assert json.loads((DOCS / "paper" / RESULTS).read_text("utf-8"))["budget"] == "full"
+
+
+def test_what_the_paper_s_training_would_take_is_reckoned_from_these_runs(tmp_path):
+    assert "What is left is time" not in render_page(Results(budget="full"), FULL, tmp_path, "paper")
+    studies = [study(kind, layers, 90.0) for kind, layers in (("pixelvae", 0), ("pixelcnn", 12), ("pixelvae", 12))]
+    studies.append(replace(study("pixelvae", 0, 88.0), times=FULL.vae_times))
+    studies = [replace(row, images_seen=200_000, minutes=6.0 * max(1, row.layers)) for row in studies]
+    page = render_page(Results(budget="full", studies=tuple(studies)), FULL, tmp_path, "paper")
+    assert "at most 10 hours for the VAE, 120 for the PixelCNN and 120 for the PixelVAE" in page
