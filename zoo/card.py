@@ -158,7 +158,8 @@ def readme_row(bundle: Bundle) -> str:
     weighted = max(rows, key=lambda row: row["samples"])
     iwae = ""
     if weighted["iwae_nll_nats"] is not None:
-        iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images)"
+        iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images"
+        iwae += ")" if weighted["images"] == weighted["of"] else f"; -ELBO of those: {weighted['nll_nats']:.2f})"
     kl = " + ".join(f"{value:.2f}" for value in whole["kl_nats"])
     return (
         f"| `{bundle.name}` | {bundle.config.parameters:,} | {whole['nll_nats']:.2f} +- "

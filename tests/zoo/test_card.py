@@ -2,8 +2,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pvae_zoo.bundle import Bundle
-from pvae_zoo.card import render_card
-from pvae_zoo.evaluation import Evaluation, save_evaluation
+from pvae_zoo.card import readme_row, render_card
+from pvae_zoo.evaluation import Evaluation, save_evaluation, stored_evaluations
 
 
 @pytest.fixture
@@ -95,3 +95,13 @@ def test_pictures_that_lie_beside_a_card_are_shown(levels, tmp_path):
     words = "Rows in which the noise of one level alone changes: z2, z1, the pixels"
     assert f"{words} (`pvae-zoo vary --model tiny`):\n\n![{words}](pictures/tiny-levels.png)" in card
     assert "samples.png" not in card and "What it draws" not in render_card(levels.bundle)
+
+
+def test_the_readme_s_row_says_when_its_importance_weighted_figure_is_of_other_images(measured):
+    (whole,) = (row for row in stored_evaluations(measured) if row["split"] == "test")
+    of_all = {**whole, "samples": 5, "iwae_nll_nats": 79.5}
+    save_evaluation(measured, Evaluation(**of_all))
+    assert readme_row(measured).endswith("| 79.50 (K = 5, 10,000 images) |")
+    save_evaluation(measured, Evaluation(**of_all | {"samples": 9, "images": 40, "nll_nats": 81.25}))
+    assert readme_row(measured).endswith("| 79.50 (K = 9, 40 images; -ELBO of those: 81.25) |")
+    assert "| 80.38 +- 0.27 |" in readme_row(measured)

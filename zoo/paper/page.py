@@ -125,8 +125,8 @@ def _rest(results: Results, budget: Budget) -> str:
     return (
         f"What is left is time: four passes over the training images give the VAE {_bound(short)}, {budget.vae_times} "
         f"times as many {_bound(found[0])}, and the paper's models saw {TRAINED_ON // 10**6} million images, "
-        f"{TRAINED_ON // 50_000} passes. At the speed of these runs that is at most {vae} hours for the VAE, {alone} for "
-        f"the PixelCNN and {upsampled} for the PixelVAE of as many layers."
+        f"{TRAINED_ON // 50_000} passes. At the speed of these runs that is at most {vae} hours for the VAE, {alone} "
+        f"for the PixelCNN and {upsampled} for the PixelVAE of as many layers."
     )
 
 
