@@ -16,8 +16,8 @@ from pvae_zoo.registry import model_names, open_bundle
 
 
 def _figures(bundle: Bundle) -> dict[str, Any] | None:
-    """The bound from the most images, and the importance-weighted bound with the most draws: of the test split, or of
-    the validation split where the test split was not read."""
+    """The bound from the most images, and their importance-weighted bound with the most draws: of the test split, or
+    of the validation split where the test split was not read."""
     from pvae_zoo.evaluation import stored_evaluations
 
     stored = stored_evaluations(bundle)
@@ -26,7 +26,8 @@ def _figures(bundle: Bundle) -> dict[str, Any] | None:
         return None
     rows = [row for row in stored if row["split"] == split]
     most = max(rows, key=lambda row: (row.get("images", 0), row.get("samples", 0)))
-    weighted = [row for row in rows if row.get("iwae_nll_nats") is not None]
+    same = [row for row in rows if row.get("images") == most.get("images")]  # figures of other images do not compare
+    weighted = [row for row in same if row.get("iwae_nll_nats") is not None]
     best = max(weighted, key=lambda row: row.get("samples", 0), default={})
     keys = ("split", "nll_nats", "standard_error_nats", "bits_per_dim", "kl_nats", "images")
     figures = {key: most.get(key) for key in keys}

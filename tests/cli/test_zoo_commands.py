@@ -38,6 +38,12 @@ def test_list_has_the_measured_figures(run, measured):
     assert figures["split"] == "test"
 
 
+def test_list_compares_no_bounds_of_different_images(run, measured):
+    few = replace(measured, images=2, samples=64, iwae_nll_nats=1.25)
+    save_evaluation(pvae_zoo.load("mnist").bundle, few)
+    assert "1.25" not in run("list").stdout and f"{measured.iwae_nll_nats:.2f}" in run("list").stdout
+
+
 def test_list_has_validation_figures_where_the_test_split_was_not_read(run, measured):
     bundle = pvae_zoo.load("mnist").bundle
     save_evaluation(bundle, replace(measured, split="valid", nll_nats=7.25))
