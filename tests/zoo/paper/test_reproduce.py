@@ -82,7 +82,7 @@ def test_a_run_of_another_recipe_is_not_taken_for_this_one(tmp_path, data, chain
     (tmp_path / "quick").mkdir()
     (root / "runs" / "quick" / "pixelvae-1").rename(tmp_path / "quick" / "pixelvae-0")
     try:
-        result = run("table1", "--quick", "--out", tmp_path / "d", "--runs", tmp_path, "--data", data[0])
+        result = run("figure4", "--quick", "--out", tmp_path / "d", "--runs", tmp_path, "--data", data[0])
     finally:
         (tmp_path / "quick" / "pixelvae-0").rename(root / "runs" / "quick" / "pixelvae-1")
     assert result.exit_code == 1 and "holds a run of another recipe" in result.output

@@ -463,7 +463,7 @@ def a_constant_for_an_input(model):
     model.graph.initializer.append(helper.make_tensor("z1", TensorProto.FLOAT, [1], bytes(4), raw=True))
 
 
-@case("constant 'linear.weight' is there twice")
+@case("constant 'linear.bias' is there twice")
 def a_constant_twice(model):
     model.graph.initializer.append(first(model))
 
