@@ -107,16 +107,18 @@ def _log_prob(b: GraphBuilder, logits: str, image: str, a: Architecture) -> str:
     # One-hot times log-probability: a gather over 256 classes is more than onnx's own evaluator can do.
     classes = b.weight("classes", np.arange(levels, dtype=np.int64).reshape(1, 1, levels, 1, 1))
     one_hot = b.op("Cast", b.op("Equal", value, classes), to=TensorProto.FLOAT)
-    return softmax_log_prob(b, b.op("Reshape", logits, b.ints(-1, c, levels, h, w)), one_hot, axis=2, keepdims=0)
+    return _softmax_log_prob(b, b.op("Reshape", logits, b.ints(-1, c, levels, h, w)), one_hot)
 
 
-def softmax_log_prob(b: GraphBuilder, logits: str, one_hot: str, *, axis: int, keepdims: int) -> str:
-    """Log-probability of the chosen class: its logit less the log-sum-exp of all, every step of it finite.
+def _softmax_log_prob(b: GraphBuilder, logits: str, one_hot: str) -> str:
+    """Log-probability ``(N, C, H, W)`` of the chosen class: its logit less the log-sum-exp of all, each step finite.
+
+    Logits and the one-hot vectors are ``(N, C, levels, H, W)``.
 
     Not LogSoftmax: where a class has a probability of zero in float32, some runtimes make its logarithm minus infinity,
     and times a zero of the one-hot vector that is not a number.
     """
-    axes = b.ints(axis)
+    axes = b.ints(2)
     shifted = b.op("Sub", logits, b.op("ReduceMax", logits, axes, keepdims=1))
-    total = b.op("ReduceSum", weights(b, shifted), axes, keepdims=keepdims)
-    return b.op("Sub", b.op("ReduceSum", b.op("Mul", shifted, one_hot), axes, keepdims=keepdims), b.op("Log", total))
+    total = b.op("ReduceSum", weights(b, shifted), axes, keepdims=0)
+    return b.op("Sub", b.op("ReduceSum", b.op("Mul", shifted, one_hot), axes, keepdims=0), b.op("Log", total))

@@ -123,10 +123,9 @@ def _rest(results: Results, budget: Budget) -> str:
         return ""
     vae, alone, upsampled = (f"{row.minutes / 60 * TRAINED_ON / row.images_seen:.0f}" for row in found)
     return (
-        f"What is left is time: four passes over the training images give the VAE {_bound(short)}, {budget.vae_times} "
-        f"times as many {_bound(found[0])}, and the paper's models saw {TRAINED_ON // 10**6} million images, "
-        f"{TRAINED_ON // 50_000} passes. At the speed of these runs that is at most {vae} hours for the VAE, {alone} "
-        f"for the PixelCNN and {upsampled} for the PixelVAE of as many layers."
+        f"More time helps: {short.images_seen:,} images give the VAE {_bound(short)}, {found[0].images_seen:,} give it "
+        f"{_bound(found[0])}, and the paper's models saw {TRAINED_ON:,}. At the speed of these runs that is at most "
+        f"{vae} hours for the VAE, {alone} for the PixelCNN and {upsampled} for the PixelVAE of as many layers."
     )
 
 

@@ -82,7 +82,7 @@ def test_the_page_in_docs_is_what_its_results_give():
 
 
 def test_what_the_paper_s_training_would_take_is_reckoned_from_these_runs(tmp_path):
-    assert "What is left is time" not in render_page(Results(budget="full"), FULL, tmp_path, "paper")
+    assert "More time helps" not in render_page(Results(budget="full"), FULL, tmp_path, "paper")
     studies = [study(kind, layers, 90.0) for kind, layers in (("pixelvae", 0), ("pixelcnn", 12), ("pixelvae", 12))]
     studies.append(replace(study("pixelvae", 0, 88.0), times=FULL.vae_times))
     studies = [replace(row, images_seen=200_000, minutes=6.0 * max(1, row.layers)) for row in studies]
