@@ -17,7 +17,7 @@ def naive_sample(
     """Draw images with a full forward pass for every pixel and channel: slow, and plainly right.
 
     Args:
-        model: in evaluation mode.
+        model: in evaluation mode, on the device of ``z1``.
         z1: ``(N, *latent_shape)``.
         noise: uniforms ``(N, C, H, W)``.
         rows: draw no more than these, from the top; the others stay 0.
@@ -26,8 +26,8 @@ def naive_sample(
         uint8 ``(N, C, H, W)``.
     """
     image = model.architecture.image
-    x = torch.zeros(len(z1), *image.chw, dtype=torch.uint8)
-    u = torch.from_numpy(noise)
+    x = torch.zeros(len(z1), *image.chw, dtype=torch.uint8, device=z1.device)
+    u = torch.from_numpy(noise).to(z1.device)
     context = model.decoder.context(z1)
     for y in range(image.height if rows is None else rows):
         for column in range(image.width):
@@ -48,9 +48,9 @@ def fixed_point_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.floa
 
     Args and returns as `naive_sample`.
     """
-    u = torch.from_numpy(noise)
+    u = torch.from_numpy(noise).to(z1.device)
     context = model.decoder.context(z1)
-    x = torch.zeros(len(z1), *model.architecture.image.chw, dtype=torch.uint8)
+    x = torch.zeros(len(z1), *model.architecture.image.chw, dtype=torch.uint8, device=z1.device)
     while True:
         drawn = _inverse_cdf(model, model.decoder.pixelcnn(x, context), u)
         if drawn.equal(x):

@@ -10,6 +10,7 @@ vectorised operator differently unless widths are multiples of 8, as those of ev
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,10 @@ from pvae_zoo.runtime.sessions import CPU, Device, active_provider, import_onnxr
 from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step_count, steps
 
 POSITIONS = 384
-"""Positions that a worker computes in a step: enough to fill the matrix products, few enough for the caches."""
+"""Positions that a CPU worker computes in a step: enough to fill the matrix products, few enough for the caches.
+
+On a GPU a step costs the same for a handful and for thousands: there the batch is one slice.
+"""
 
 Progress = Callable[[int, int], None]
 Arrays = Mapping[str, NDArray[Any]]
@@ -64,19 +68,22 @@ class GridSampler:
         workers: sessions that work side by side, on the CPU.
 
     Attributes:
-        images_at_once: that a worker draws; their share of a wavefront's steps is about `POSITIONS` positions each.
+        images_at_once: that a worker draws; their share of a wavefront's steps is about `POSITIONS` positions each on
+            the CPU, and all of a batch elsewhere.
     """
 
     def __init__(self, bundle: Bundle, role: str, device: Device = "cpu", workers: int = 1) -> None:
         self.spec = bundle.config.steps[role]
-        self.images_at_once = max(1, POSITIONS * self.steps_per_slice() // (self.spec.height * self.spec.width))
         outputs = [tensor.name for tensor in bundle.config.graphs[role].outputs]
         self.drawn = [name for name in outputs if not name.startswith("canvas_")]
         model = bundle.read_graph(role)
         first = open_session(model, device)
         _check_contract(first, bundle.name, role, self.spec)
         self.provider = active_provider(first)
-        extra = workers - 1 if self.provider == CPU else 0
+        on_cpu = self.provider == CPU
+        share = POSITIONS * self.steps_per_slice() // (self.spec.height * self.spec.width)
+        self.images_at_once = max(1, share) if on_cpu else sys.maxsize
+        extra = workers - 1 if on_cpu else 0
         self._sessions = [first, *(open_session(model, device) for _ in range(extra))]
 
     @property
@@ -181,10 +188,12 @@ class _BoundStep:
         self.session, self.drawn = session, drawn
         self.binding = session.io_binding()
         device = "cpu" if provider == CPU else "cuda"
+        self.canvases = []
         rows = canvas_rows(spec.geometry, len(what))
         for canvas in spec.canvases:
             zeros = np.zeros((rows, canvas.channels), np.float32)
             value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
+            self.canvases.append(value)
             self.binding.bind_ortvalue_input(canvas.name, value)
             self.binding.bind_ortvalue_output(f"{canvas.name}_next", value)
         table = np.ascontiguousarray(what.context.reshape(-1, spec.context.channels))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pvae_zoo.atomic import atomic_write, write_error
@@ -53,6 +53,9 @@ REPORT_SECONDS = 10.0
 VALIDATION_BATCH = 50
 SKIPS = 10
 
+Batch = tuple[Tensor, list[Tensor]]
+"""Images ``(B, C, H, W)`` and the noise of each level of latents, ``(B, *latent_shape)``."""
+
 
 class Trainer:
     """One training run in a folder.
@@ -81,8 +84,12 @@ class Trainer:
         self.device = torch.device(device)
         torch.manual_seed(self.config.seed)
         self.model = PixelVAE(recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.ema = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self._weights = self.model.state_dict()  # the parameters themselves: loading and training write into them
+        self.ema = {name: value.detach().clone() for name, value in self._weights.items()}
+        self._ahead: tuple[int, Batch] | None = None
         fused = self.device.type == "cuda"
+        if fused:
+            torch.backends.cudnn.benchmark = True  # shapes never change: the fastest convolutions are worth finding
         groups = parameter_groups(self.model, self.config)
         # A short memory of squared gradients: runs with 0.999 at a learning rate of 2e-3 blew up after 7,000 steps. At
         # 1.2e-3 with 0.99 none has; which of the two it was has not been tried.
@@ -185,20 +192,19 @@ class Trainer:
         """One optimiser step; None if it was left out because its gradient was not finite."""
         config, step = self.config, self.progress.step
         self.network.train()
-        views = view_generator(config.seed, step, self.world.rank * config.batch_size)
-        indices = batch_indices(config, len(images), self.world, step)
-        batch = torch.from_numpy(images.read(indices, views)).to(self.device)
-        noise = latent_noise(self.recipe.model, len(batch) * self.world.size, step_generator(config.seed, step))
-        mine = slice(self.world.rank * len(batch), (self.world.rank + 1) * len(batch))
+        x, noise = self._ahead[1] if self._ahead and self._ahead[0] == step else self._batch(images, step)
         torch.manual_seed(step_generator(config.seed, step, 1 + self.world.rank).initial_seed())  # for dropout
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            elbo: Elbo = self.network(batch, [eps[mine].to(self.device) for eps in noise])
+            elbo: Elbo = self.network(x, noise)
         loss = -(elbo.log_likelihood - charged_kl(config, step, elbo)).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * learning_rate(config, step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
+        if step + 1 < config.steps:
+            # A GPU is still busy with the gradient, and the next line waits for it: read the next images meanwhile.
+            self._ahead = step + 1, self._batch(images, step + 1)
         if not torch.isfinite(norm):  # the norm is of the gradients of all processes, so all of them agree
             self._skip()
             return None
@@ -206,6 +212,18 @@ class Trainer:
         self.optimizer.step()
         self._update_ema()
         return elbo
+
+    def _batch(self, images: ImageSet, step: int) -> Batch:
+        """What a step trains on, on the device: this process's images, and its share of the noise of all latents."""
+        config, first = self.config, self.world.rank * self.config.batch_size
+        views = view_generator(config.seed, step, first)
+        x = torch.from_numpy(images.read(batch_indices(config, len(images), self.world, step), views))
+        noise = latent_noise(self.recipe.model, len(x) * self.world.size, step_generator(config.seed, step))
+        return self._on_device(x), [self._on_device(eps[first : first + len(x)]) for eps in noise]
+
+    def _on_device(self, values: Tensor) -> Tensor:
+        """A copy there; from pinned memory, because a copy from any other waits for all that a GPU has to do."""
+        return values.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else values
 
     def _skip(self) -> None:
         """Leave a step out: a single outlier must not end a run, a run of them is no accident."""
@@ -220,8 +238,7 @@ class Trainer:
     def _update_ema(self) -> None:
         # The first steps count little: an average that starts at the initial weights would drag them along.
         decay = min(self.config.ema_decay, (1 + self.progress.step) / (10 + self.progress.step))
-        current = self.model.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), [current[name] for name in self.ema], 1 - decay)
+        torch._foreach_lerp_(list(self.ema.values()), [self._weights[name] for name in self.ema], 1 - decay)
 
     @torch.no_grad()
     def _validate(self, valid: ImageSet) -> None:

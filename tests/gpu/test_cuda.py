@@ -1,0 +1,92 @@
+"""CUDA computes what the CPU computes. These need a GPU, so that no machine without one can say whether they pass."""
+
+import numpy as np
+import pytest
+import torch
+
+import pvae_zoo
+from pvae_zoo.registry import open_bundle
+from pvae_zoo.runtime.grid import GridDraw, GridSampler, _BoundStep, step_feed
+from pvae_zoo.runtime.sessions import CUDA, import_onnxruntime
+from pvae_zoo.runtime.wavefront import steps
+from pvae_zoo.selftest import self_test
+from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
+from pvae_zoo.training.datasets import ImageSet
+from pvae_zoo.training.distributed import World
+from pvae_zoo.training.loop import Trainer
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cuda():
+    if CUDA not in import_onnxruntime().get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(params=["mnist", "mnist-upsample"])
+def name(request):
+    return request.param
+
+
+def test_the_golden_vectors_hold_on_cuda(name):
+    result = self_test(open_bundle(name), "auto")
+    assert result.ok and set(result.runs) == {"cpu", "cuda"}
+    assert result.runs["cuda"].provider == CUDA
+
+
+def test_cuda_draws_the_images_of_the_cpu_and_scores_them_alike(name):
+    on_cpu, on_cuda = pvae_zoo.load(name, device="cpu"), pvae_zoo.load(name, device="cuda")
+    assert on_cuda.provider == CUDA
+    images = on_cpu.sample(16, seed=5)
+    # Where a uniform stands within rounding of a threshold, a pixel falls to the other side, and the rest follows it.
+    same = (on_cuda.sample(16, seed=5) == images).all(axis=(1, 2, 3))
+    assert same.mean() >= 14 / 16
+    expected, found = on_cpu.nll(images, samples=3), on_cuda.nll(images, samples=3)
+    np.testing.assert_allclose(found.nll_nats, expected.nll_nats, atol=5e-3)
+    np.testing.assert_allclose(found.iwae_nll_nats, expected.iwae_nll_nats, atol=5e-3)
+
+
+def test_a_seed_draws_the_same_images_on_cuda_for_any_batch_size():
+    model = pvae_zoo.load("mnist", device="cuda")
+    whole, cut = model.sample(24, seed=1), model.sample(24, seed=1, batch_size=5)
+    assert (whole == cut).all(axis=(1, 2, 3)).mean() >= 22 / 24
+
+
+def test_a_step_writes_its_canvases_in_place_on_the_device():
+    bundle = open_bundle("mnist")
+    sampler = GridSampler(bundle, "decoder_step", "cuda")
+    spec, session = sampler.spec, sampler._sessions[0]
+    image = bundle.config.image
+    values = {"uniforms": np.full((2, *image.chw), 0.5, np.float32), "given": np.ones((2, *image.chw), np.int64)}
+    context = np.ones((2, spec.context.rows, spec.context.channels), np.float32)
+    what = GridDraw(context, values, {"temperature": np.ones(1, np.float32)})
+    run = _BoundStep(session, CUDA, spec, what, sampler.drawn)
+    before = [value.data_ptr() for value in run.canvases]
+    run(**step_feed(spec, 2, next(steps(spec.height, spec.width, spec.geometry.slope)), values))
+    outputs = run.binding.get_outputs()[: len(spec.canvases)]
+    assert [value.data_ptr() for value in outputs] == before
+    assert all(value.device_name() == "cuda" for value in [*run.canvases, *outputs])
+    assert all(np.abs(value.numpy()).max() > 0 for value in run.canvases)
+
+
+def test_a_model_trains_on_cuda_and_goes_on_from_its_checkpoint(tmp_path, make_recipe):
+    recipe = make_recipe(steps=60, validate_every=20, batch_size=16)
+    images = np.zeros((64, *recipe.model.image.chw), np.uint8)
+    images[:, :, ::2] = 1
+    images = ImageSet.of(images, recipe.model.image)
+
+    def trainer():
+        return Trainer(recipe, tmp_path, world=World(), device="cuda")
+
+    first = trainer()
+    assert not first.train(images, images, max_minutes=0)
+    second = trainer()
+    second.resume()
+    assert second.progress.step == first.progress.step >= 1
+    assert second.train(images, images)
+    best = load_checkpoint(tmp_path / BEST).progress
+    assert best.best_elbo > -3 and load_checkpoint(tmp_path / LATEST).progress.step == 60
+    assert best.hardware == torch.cuda.get_device_name()
