@@ -77,8 +77,8 @@ def rows(name: str, *, quick: bool) -> Iterator[Row]:
     yield f"sample, all CPU cores, n = {count}", f"{count / seconds:.1f} images/s", ""
     yield f"CUDA is faster than the CPU by, n = {count}", f"{rates[count] * seconds / count:.1f} x", ""
     for what, rate, ours in _torch_samplers(gpu, 16 if quick else count, rows=2 if large else None):
-        yield f"sample, PyTorch on CUDA, {what}", f"{rate:.2f} images/s", ""
-        yield "CUDA wavefront is faster than that by", f"{rates[ours] / rate:.0f} x", ""
+        yield f"sample, PyTorch on CUDA, {what}", f"{rate:.1f} images/s", ""
+        yield "CUDA wavefront is faster than that by", f"{rates[ours] / rate:.1f} x", ""
 
     images = np.concatenate([by_cpu] * (4 if quick or large else 64))
     ours, _ = timed(lambda: gpu.nll(images))

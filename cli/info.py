@@ -59,11 +59,13 @@ def info_command(model: str, as_json: bool) -> None:
 
 
 def _training(training: dict[str, Any]) -> str:
+    from pvae_zoo.card import training_time
+
     parts = []
     if "images_seen" in training:
         parts.append(f"{training['images_seen']:,} images seen")
     if "hours" in training:
-        parts.append(f"{training['hours']:.1f} hours")
+        parts.append(training_time(training["hours"]))
     if training.get("valid_elbo_nats") is not None:
         parts.append(f"best validation ELBO {training['valid_elbo_nats']:.2f} nats")
     return ", ".join(parts) or "-"

@@ -57,7 +57,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
         "dataset": config.dataset,
         "images_seen": f"{training['images_seen']:,}",
-        "hours": f"{training['hours']:.1f}",
+        "time": training_time(training["hours"]),
         "hardware": f" on {training['hardware']}" if training.get("hardware") else "",
         "initialised": f"; started from {training['initialised_from']}" if training.get("initialised_from") else "",
         "valid_elbo": "-" if training["valid_elbo_nats"] is None else f"{-training['valid_elbo_nats']:.2f}",
@@ -65,6 +65,14 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
+
+
+def training_time(hours: float) -> str:
+    """How long a model trained, in words: ``2.0 hours``, ``7 minutes``."""
+    minutes = round(hours * 60)
+    if minutes >= 60:
+        return f"{hours:.1f} hours"
+    return f"{minutes} minute{'s' * (minutes > 1)}" if minutes else "less than a minute"
 
 
 def _pictures(bundle: Bundle, folder: Path) -> str:

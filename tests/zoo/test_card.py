@@ -2,7 +2,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from pvae_zoo.bundle import Bundle
-from pvae_zoo.card import readme_row, render_card
+from pvae_zoo.card import readme_row, render_card, training_time
 from pvae_zoo.evaluation import Evaluation, save_evaluation, stored_evaluations
 
 
@@ -78,6 +78,14 @@ def test_a_card_says_how_the_model_was_trained(gates):
     for text in ("48 images seen in 2.0 hours on 2 cores", "weight decay 0.01", "learning rate 0.01", "batch 4",
                  "(12.25 nats, step 10 of 12)", "zoo/training/recipes/tiny.toml"):  # fmt: skip
         assert text in card
+
+
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [(0.0, "less than a minute"), (0.02, "1 minute"), (0.11, "7 minutes"), (1.0, "1.0 hours"), (2.94, "2.9 hours")],
+)
+def test_a_short_training_is_told_in_minutes(hours, words):
+    assert training_time(hours) == words
 
 
 def test_figures_of_other_weights_stand_on_no_card(measured, gates):

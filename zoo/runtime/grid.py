@@ -29,7 +29,8 @@ from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step
 POSITIONS = 384
 """Positions that a CPU worker computes in a step: enough to fill the matrix products, few enough for the caches.
 
-On a GPU a step costs the same for a handful and for thousands: there the batch is one slice.
+A GPU takes little more than twice as long for the steps of 1,024 digits as for those of one (benchmarks/RESULTS-cuda.md):
+there the batch is one slice.
 """
 
 Progress = Callable[[int, int], None]

@@ -25,16 +25,16 @@ from pvae_zoo.runtime.drawing import PixelNoise, draw_from_noise, draw_from_z1, 
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.scoring import Gaussian, Scores
-from pvae_zoo.runtime.sessions import CPU, Device, active_provider, cores
+from pvae_zoo.runtime.sessions import CPU, CUDA, Device, active_provider, cores
 from pvae_zoo.runtime.wavefront import Order
 
 Level = Literal["top", "bottom", "pixels"]
 
-SAMPLE_BATCH = 256
-"""Images drawn at once, at most."""
+SAMPLE_BATCH = {CPU: 256, CUDA: 1024}
+"""Images drawn at once, at most. A GPU draws 1,024 digits in twice the time of one (benchmarks/RESULTS-cuda.md)."""
 
-SAMPLE_BYTES = 384 << 20
-"""Memory for the images drawn at once: bounds that of `PixelVAE.sample` for any n."""
+SAMPLE_BYTES = {CPU: 384 << 20, CUDA: 3 << 30}
+"""Memory for the images drawn at once, of the device: bounds that of `PixelVAE.sample` for any n."""
 
 
 class PixelVAE:
@@ -72,7 +72,8 @@ class PixelVAE:
     @property
     def sample_batch(self) -> int:
         """Images that `sample` draws at once by itself."""
-        return min(SAMPLE_BATCH, max(1, SAMPLE_BYTES // self.networks.pixel_sampler.grid.bytes_per_image))
+        fitting = SAMPLE_BYTES[self.provider] // self.networks.pixel_sampler.grid.bytes_per_image
+        return min(SAMPLE_BATCH[self.provider], max(1, fitting))
 
     def sample(
         self,

@@ -56,7 +56,7 @@ def test_a_sample_is_the_same_whatever_the_batch_the_count_and_the_workers(tiny,
     assert np.array_equal(model.sample(2, seed=3), expected[:2])
     assert np.array_equal(model.sample(4, seed=3, first=5), expected[5:])
     assert np.array_equal(model.sample(9, seed=3, order="raster"), expected)
-    monkeypatch.setattr(runtime, "SAMPLE_BATCH", 5)
+    monkeypatch.setitem(runtime.SAMPLE_BATCH, CPU, 5)
     monkeypatch.setattr(grid, "POSITIONS", 4)
     for threads in (1, 2, 3):
         assert np.array_equal(load(tiny, threads).sample(9, seed=3), expected)
