@@ -1,4 +1,4 @@
-"""CUDA against the CPU and against PyTorch: the same images and bounds, and images a second (benchmarks/RESULTS-cuda.md).
+"""CUDA against the CPU and against PyTorch: the same images and bounds, and images a second (RESULTS-cuda.md).
 
 usage: python benchmarks/cuda.py [--models mnist,imagenet64] [--quick]
 
@@ -12,6 +12,7 @@ import argparse
 import platform
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample
 from pvae_zoo.runtime import latents, noise
 from pvae_zoo.runtime.model import PixelVAE
-from pvae_zoo.runtime.networks import SCORE_BATCH
 from pvae_zoo.runtime.sessions import import_onnxruntime
 from pvae_zoo.training.checkpoint import load_checkpoint
 
@@ -44,8 +44,8 @@ def main() -> None:
     lines = [
         "# CUDA",
         "",
-        f"`python benchmarks/cuda.py`, pvae-zoo {pvae_zoo.__version__}, one {torch.cuda.get_device_name()} and {cpu} CPU "
-        f"cores, onnxruntime {import_onnxruntime().__version__}, PyTorch {torch.__version__}, "
+        f"`python benchmarks/cuda.py`, pvae-zoo {pvae_zoo.__version__}, one {torch.cuda.get_device_name()} and {cpu} "
+        f"CPU cores, onnxruntime {import_onnxruntime().__version__}, PyTorch {torch.__version__}, "
         f"Python {platform.python_version()}.",
     ]
     for name in arguments.models.split(","):
@@ -69,8 +69,8 @@ def rows(name: str, *, quick: bool) -> Iterator[Row]:
 
     rates = {}
     for count in COUNTS[: 3 if quick else 4 if large else 5]:
-        seconds, _ = timed(lambda count=count: gpu.sample(count, batch_size=count), repeats=1 if large else 3)  # type: ignore[misc]
-        rates[count] = count / seconds
+        draw = partial(gpu.sample, count, batch_size=count)
+        rates[count] = count / timed(draw, repeats=1 if large else 3)[0]
         yield f"sample, CUDA, n = {count}", f"{rates[count]:.1f} images/s", ""
     count = 64
     seconds, _ = timed(lambda: cpu.sample(count), repeats=1)
@@ -110,9 +110,9 @@ def _torch_samplers(runtime: PixelVAE, n: int, rows: int | None) -> Iterator[tup
 @torch.no_grad()
 def _torch_nll(runtime: PixelVAE, images: np.ndarray) -> None:
     model = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS)).cuda()
-    shapes = model.architecture.latent_shapes
-    for start in range(0, len(images), SCORE_BATCH):
-        x = torch.from_numpy(images[start : start + SCORE_BATCH]).cuda()
+    shapes, batch = model.architecture.latent_shapes, runtime.networks.score_batch
+    for start in range(0, len(images), batch):
+        x = torch.from_numpy(images[start : start + batch]).cuda()
         model(x, [torch.randn(len(x), *shape, device="cuda") for shape in shapes])
     torch.cuda.synchronize()
 

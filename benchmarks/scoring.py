@@ -10,7 +10,6 @@ from sampling import Row, timed
 import pvae_zoo
 from pvae_zoo.bundle import WEIGHTS
 from pvae_zoo.export.bundle import model_of
-from pvae_zoo.runtime.networks import SCORE_BATCH
 from pvae_zoo.training.checkpoint import load_checkpoint
 
 
@@ -18,12 +17,13 @@ def rows(model: str, *, quick: bool) -> Iterator[Row]:
     runtime = pvae_zoo.load(model, device="cpu", threads=1)
     network = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
     images = runtime.sample(64 if quick or runtime.image.height >= 64 else 512)
-    noise = [torch.randn(SCORE_BATCH, *shape) for shape in network.architecture.latent_shapes]
+    batch = runtime.networks.score_batch  # of 16, 32 and 64 PyTorch's fastest, too
+    noise = [torch.randn(batch, *shape) for shape in network.architecture.latent_shapes]
 
     @torch.no_grad()
     def in_torch() -> None:
-        for start in range(0, len(images), SCORE_BATCH):
-            network(torch.from_numpy(images[start : start + SCORE_BATCH]), noise)
+        for start in range(0, len(images), batch):
+            network(torch.from_numpy(images[start : start + batch]), noise)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

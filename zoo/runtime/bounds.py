@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from pvae_zoo.runtime import latents
-from pvae_zoo.runtime.networks import SCORE_BATCH, Images, Networks
+from pvae_zoo.runtime.networks import Images, Networks
 from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import Scores, log_mean_exp, merge_scores
 
@@ -25,7 +25,7 @@ def score(networks: Networks, images: Images, *, samples: int, seed: int, worker
     The noise of an image is keyed by its content. Up to ``workers`` pieces are scored side by side; ``networks`` of one
     thread give the same bits however the images are cut.
     """
-    rows = max(1, min(SCORE_BATCH // samples, math.ceil(len(images) / workers)))
+    rows = max(1, min(networks.score_batch // samples, math.ceil(len(images) / workers)))
     pieces = [images[start : start + rows] for start in range(0, len(images), rows)]
     one = partial(_score, networks, samples=samples, seed=seed)
     if min(workers, len(pieces)) == 1:

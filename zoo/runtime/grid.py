@@ -29,8 +29,8 @@ from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step
 POSITIONS = 384
 """Positions that a CPU worker computes in a step: enough to fill the matrix products, few enough for the caches.
 
-A GPU takes little more than twice as long for the steps of 1,024 digits as for those of one (benchmarks/RESULTS-cuda.md):
-there the batch is one slice.
+A GPU takes little more than twice as long for the steps of 1,024 digits as for those of one
+(benchmarks/RESULTS-cuda.md): there the batch is one slice.
 """
 
 Progress = Callable[[int, int], None]

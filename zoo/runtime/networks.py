@@ -18,14 +18,14 @@ from pvae_zoo.bundle import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.sampler import Draw, Drawn, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
-from pvae_zoo.runtime.sessions import Device, open_session
+from pvae_zoo.runtime.sessions import CPU, CUDA, Device, active_provider, open_session
 from pvae_zoo.runtime.wavefront import Order
 
 Images = NDArray[np.uint8]
 Latent = NDArray[np.float32]
 
-SCORE_BATCH = 64
-"""Rows of a whole-image graph at once: more fill the caches, not the cores."""
+SCORE_BATCH = {CPU: 16, CUDA: 256}
+"""Rows of a whole-image graph at once: more than that leave a CPU's caches, fewer do not fill a GPU."""
 
 ROWS = 16
 """Rows of a whole-image graph are filled up to a multiple of this: as many as a vector register of a CPU has float32.
@@ -53,6 +53,11 @@ class Networks:
         self.levels = len(bundle.config.latents)
         self._sessions: dict[str, Any] = {}
         self._opening = Lock()
+
+    @property
+    def score_batch(self) -> int:
+        """Rows of a whole-image graph at once."""
+        return SCORE_BATCH[active_provider(self.session("encoder"))]
 
     def session(self, role: str) -> Any:
         """The onnxruntime session of a whole-image graph."""
@@ -84,7 +89,7 @@ class Networks:
 
     def posteriors(self, images: Images) -> list[Gaussian]:
         """q(z_l|x) of each level, bottom first."""
-        batches = [images[start : start + SCORE_BATCH] for start in range(0, len(images), SCORE_BATCH)]
+        batches = [images[start : start + self.score_batch] for start in range(0, len(images), self.score_batch)]
         outputs = [self._run("encoder", None, {"image": batch}) for batch in batches]
         joined = [np.concatenate(column) for column in zip(*outputs, strict=True)]
         return [Gaussian(mean, log_std) for mean, log_std in zip(joined[0::2], joined[1::2], strict=True)]
@@ -95,8 +100,8 @@ class Networks:
             return [None]
         z1, z2 = latents
         parts = []
-        for start in range(0, len(z1), SCORE_BATCH):
-            chosen = slice(start, start + SCORE_BATCH)
+        for start in range(0, len(z1), self.score_batch):
+            chosen = slice(start, start + self.score_batch)
             feed = {"z1": z1[chosen], "context": self._context("prior_context", "z2", z2[chosen])}
             parts.append(self._run("prior", ["prior_mean", "prior_log_std"], feed))
         mean, log_std = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -119,7 +124,7 @@ class Networks:
         """log p(x|z1) of every value of paired images and latents, teacher-forced, ``(N, C, H, W)``."""
         image = self.config.image
         most = max(1, LOGITS_AT_ONCE // (image.dimensions * image.logits_per_value))
-        rows = min(SCORE_BATCH, most)
+        rows = min(self.score_batch, most)
         parts = []
         for start in range(0, len(images), rows):
             chosen = slice(start, start + rows)
@@ -146,7 +151,7 @@ class Networks:
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
         # Maps whose sides are whole registers need no filling up: a batch of them is computed map by map.
         multiple = 1 if z.ndim == 4 and math.prod(z.shape[2:]) % ROWS == 0 else ROWS
-        batches = [z[start : start + SCORE_BATCH] for start in range(0, len(z), SCORE_BATCH)]
+        batches = [z[start : start + self.score_batch] for start in range(0, len(z), self.score_batch)]
         return np.concatenate([self._run(role, ["context"], {name: batch}, multiple)[0] for batch in batches])
 
     def _run(self, role: str, names: list[str] | None, feed: dict[str, Any], multiple: int = ROWS) -> list[Any]:

@@ -110,7 +110,7 @@ def _cuda_session(ort: ModuleType, model: bytes, options: Any) -> Any:
         warnings.simplefilter("ignore")  # what did not load is asked from the session, not read from warnings
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
-        # Plain float32: with TF32 the graphs would differ from the CPU's by 1e-3. "DEFAULT" is not onnxruntime's default:
-        # it takes cuDNN's fallback engines, and says of each convolution that it may be extremely slow.
+        # Plain float32: with TF32 the graphs would differ from the CPU's by 1e-3. "DEFAULT", which is not the default,
+        # would take cuDNN's fallback engines, and warn of each convolution that it may be extremely slow.
         cuda = (CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
         return ort.InferenceSession(model, options, providers=[cuda, CPU])

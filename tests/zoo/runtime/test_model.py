@@ -8,7 +8,7 @@ import torch
 import pvae_zoo
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.export.reference import sample_z1
-from pvae_zoo.runtime import bounds, grid, latents, networks, noise
+from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.scoring import Gaussian, merge_scores
@@ -147,8 +147,7 @@ def test_an_images_figures_are_its_own_whatever_is_beside_it(tiny, monkeypatch, 
     backwards = model.nll(images[order], samples=samples, seed=1)
     assert np.array_equal(backwards.nll_nats, whole.nll_nats[order])
     for size in (1, 2, 5):
-        monkeypatch.setattr(bounds, "SCORE_BATCH", size)
-        monkeypatch.setattr(networks, "SCORE_BATCH", size)
+        monkeypatch.setitem(networks.SCORE_BATCH, CPU, size)
         assert_same_bits(model.nll(images, samples=samples, seed=1), whole)
     monkeypatch.setattr(networks, "LOGITS_AT_ONCE", 500)
     np.testing.assert_allclose(model.nll(images, samples=samples, seed=1).nll_nats, whole.nll_nats, rtol=1e-5)
@@ -189,7 +188,7 @@ def test_posteriors_are_the_encoders_in_any_batch(tiny, monkeypatch):
     assert [q.mean.shape[1:] for q in whole] == [level.shape for level in tiny.bundle.config.latents]
     with torch.no_grad():
         expected = tiny.model.posteriors(torch.from_numpy(images))
-    monkeypatch.setattr(networks, "SCORE_BATCH", 3)
+    monkeypatch.setitem(networks.SCORE_BATCH, CPU, 3)
     for posteriors in (whole, model.encode(images)):
         for found, q in zip(posteriors, expected, strict=True):
             np.testing.assert_allclose(found.mean, q.mean, rtol=1e-5, atol=1e-5)
