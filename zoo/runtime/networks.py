@@ -6,7 +6,6 @@ how.
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -130,8 +129,7 @@ class Networks:
             chosen = slice(start, start + rows)
             context = self._context("decoder_context", "z1", z1[chosen])
             feed = {"image": images[chosen], "context": context}
-            # The few large images that fit at once need no filling up: their sides are whole registers.
-            parts.append(self._run("decoder", ["log_prob"], feed, min(ROWS, most))[0])
+            parts.append(self._run("decoder", ["log_prob"], feed, min(_multiple(image.height, image.width), most))[0])
         return np.concatenate(parts)
 
     def draw_pixels(
@@ -149,8 +147,7 @@ class Networks:
         return self.pixel_sampler.draw(what, order=order, progress=progress)
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
-        # Maps whose sides are whole registers need no filling up: a batch of them is computed map by map.
-        multiple = 1 if z.ndim == 4 and math.prod(z.shape[2:]) % ROWS == 0 else ROWS
+        multiple = _multiple(*z.shape[2:]) if z.ndim == 4 else ROWS
         batches = [z[start : start + self.score_batch] for start in range(0, len(z), self.score_batch)]
         return np.concatenate([self._run(role, ["context"], {name: batch}, multiple)[0] for batch in batches])
 
@@ -160,3 +157,11 @@ class Networks:
         rows = np.minimum(np.arange(count + -count % multiple), count - 1)
         outputs = self.session(role).run(names, {name: values[rows] for name, values in feed.items()})
         return [output[:count] for output in outputs]
+
+
+def _multiple(height: int, width: int) -> int:
+    """To a multiple of how many rows a batch of maps is filled up.
+
+    Maps of whole registers need none: a batch of them is computed map by map.
+    """
+    return 1 if height * width % ROWS == 0 else ROWS
