@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sampling import Row, timed
+from sampling import noise_of_seed_0, timed
 
 import pvae_zoo
 from pvae_zoo.atomic import atomic_write
 from pvae_zoo.bundle import WEIGHTS
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample
-from pvae_zoo.runtime import latents, noise
+from pvae_zoo.models.pixelvae import PixelVAE as Network
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.sessions import import_onnxruntime
 from pvae_zoo.training.checkpoint import load_checkpoint
@@ -51,55 +51,55 @@ def main() -> None:
     for name in arguments.models.split(","):
         lines += ["", f"## {name}", "", "| what | measured |", "|---|---|"]
         print(f"\n{name}", flush=True)
-        for what, measured, _ in rows(name, quick=arguments.quick):
+        for what, measured in rows(name, quick=arguments.quick):
             lines.append(f"| {what} | {measured} |")
             print(f"  {what}: {measured}", flush=True)
             if not arguments.quick:
                 atomic_write(arguments.out, ("\n".join(lines) + "\n").encode())
 
 
-def rows(name: str, *, quick: bool) -> Iterator[Row]:
+def rows(name: str, *, quick: bool) -> Iterator[tuple[str, str]]:
     gpu, cpu = pvae_zoo.load(name, device="cuda"), pvae_zoo.load(name, device="cpu")
+    network = model_of(load_checkpoint(gpu.bundle.folder / WEIGHTS)).cuda()
     large = gpu.image.height >= 64
     by_gpu, by_cpu = gpu.sample(16), cpu.sample(16)
-    yield "values of 16 images equal, CUDA and CPU", f"{np.mean(by_gpu == by_cpu):.2%}", ""
+    yield "values of 16 images equal, CUDA and CPU", f"{np.mean(by_gpu == by_cpu):.2%}"
     scored_gpu, scored_cpu = gpu.nll(by_cpu), cpu.nll(by_cpu)
     apart = float(np.abs(scored_gpu.nll_nats - scored_cpu.nll_nats).max())
-    yield "largest difference of -ELBO of those 16", f"{apart:.1e} of {scored_cpu.nll_nats.mean():.1f} nats", ""
+    yield "largest difference of -ELBO of those 16", f"{apart:.1e} of {scored_cpu.nll_nats.mean():.1f} nats"
 
     rates = {}
     for count in COUNTS[: 3 if quick else 4 if large else 5]:
         draw = partial(gpu.sample, count, batch_size=count)
         rates[count] = count / timed(draw, repeats=1 if large else 3)[0]
-        yield f"sample, CUDA, n = {count}", f"{rates[count]:.1f} images/s", ""
+        yield f"sample, CUDA, n = {count}", f"{rates[count]:.1f} images/s"
     count = 64
     seconds, _ = timed(lambda: cpu.sample(count), repeats=1)
-    yield f"sample, all CPU cores, n = {count}", f"{count / seconds:.1f} images/s", ""
-    yield f"CUDA is faster than the CPU by, n = {count}", f"{rates[count] * seconds / count:.1f} x", ""
-    for what, rate, ours in _torch_samplers(gpu, 16 if quick else count, rows=2 if large else None):
-        yield f"sample, PyTorch on CUDA, {what}", f"{rate:.1f} images/s", ""
-        yield "CUDA wavefront is faster than that by", f"{rates[ours] / rate:.1f} x", ""
+    yield f"sample, all CPU cores, n = {count}", f"{count / seconds:.1f} images/s"
+    yield f"CUDA is faster than the CPU by, n = {count}", f"{rates[count] * seconds / count:.1f} x"
+    for what, rate, ours in _torch_samplers(gpu, network, 16 if quick else count, rows=2 if large else None):
+        yield f"sample, PyTorch on CUDA, {what}", f"{rate:.1f} images/s"
+        yield "CUDA wavefront is faster than that by", f"{rates[ours] / rate:.1f} x"
 
     images = np.concatenate([by_cpu] * (4 if quick or large else 64))
     ours, _ = timed(lambda: gpu.nll(images))
-    eager, _ = timed(lambda: _torch_nll(gpu, images))
+    eager, _ = timed(lambda: _torch_nll(network, images, gpu.networks.score_batch))
     slow, _ = timed(lambda: cpu.nll(images), repeats=1)
-    yield f"nll, CUDA, {len(images)} images", f"{len(images) / ours:.0f} images/s", ""
-    yield "nll, all CPU cores", f"{len(images) / slow:.0f} images/s, CUDA is {slow / ours:.1f} x", ""
-    yield "nll, PyTorch on CUDA, eager", f"{len(images) / eager:.0f} images/s, ours is {eager / ours:.2f} x", ""
+    yield f"nll, CUDA, {len(images)} images", f"{len(images) / ours:.0f} images/s"
+    yield "nll, all CPU cores", f"{len(images) / slow:.0f} images/s, CUDA is {slow / ours:.1f} x"
+    yield "nll, PyTorch on CUDA, eager", f"{len(images) / eager:.0f} images/s, ours is {eager / ours:.2f} x"
 
 
-def _torch_samplers(runtime: PixelVAE, n: int, rows: int | None) -> Iterator[tuple[str, float, int]]:
+def _torch_samplers(runtime: PixelVAE, model: Network, n: int, rows: int | None) -> Iterator[tuple[str, float, int]]:
     """PyTorch's images a second for seed 0: a pass for every value, and passes until no value changes."""
-    model = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS)).cuda()
-    image = runtime.image
-    z1 = torch.from_numpy(runtime.networks.draw_z1(latents.prior_noise(runtime.networks, 0, range(n)))).cuda()
-    u = noise.uniforms(0, range(n), noise.PIXELS, image.dimensions).reshape(n, *image.chw)
+    height = runtime.image.height
+    z1, u = noise_of_seed_0(runtime, n)
+    z1 = z1.cuda()
     naive_sample(model, z1, u, 1)
     start = time.perf_counter()
     naive_sample(model, z1, u, rows).cpu()
-    seconds = (time.perf_counter() - start) * (image.height / rows if rows else 1)
-    measured = f", {rows} of {image.height} rows measured" if rows else ""
+    seconds = (time.perf_counter() - start) * (height / rows if rows else 1)
+    measured = f", {rows} of {height} rows measured" if rows else ""
     yield f"a full pass for every value, n = {n}{measured}", n / seconds, n
     few = min(n, 16)
     start = time.perf_counter()
@@ -108,9 +108,8 @@ def _torch_samplers(runtime: PixelVAE, n: int, rows: int | None) -> Iterator[tup
 
 
 @torch.no_grad()
-def _torch_nll(runtime: PixelVAE, images: np.ndarray) -> None:
-    model = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS)).cuda()
-    shapes, batch = model.architecture.latent_shapes, runtime.networks.score_batch
+def _torch_nll(model: Network, images: np.ndarray, batch: int) -> None:
+    shapes = model.architecture.latent_shapes
     for start in range(0, len(images), batch):
         x = torch.from_numpy(images[start : start + batch]).cuda()
         model(x, [torch.randn(len(x), *shape, device="cuda") for shape in shapes])

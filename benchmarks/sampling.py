@@ -128,16 +128,22 @@ def operations_per_image(bundle: Bundle) -> float:
     return float(steps + counter.get_total_flops())
 
 
-def _naive(runtime: PixelVAE, n: int, rows: int) -> tuple[float, np.ndarray[Any, Any]]:
-    """PyTorch drawing the top rows of the images of seed 0 with no cache: seconds for whole images, and the images."""
-    model = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
+def noise_of_seed_0(runtime: PixelVAE, n: int) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
+    """What `sample` draws n images from: z1 ``(n, *latent_shape)`` and uniforms ``(n, C, H, W)``."""
     image = runtime.image
     z1 = runtime.networks.draw_z1(latents.prior_noise(runtime.networks, 0, range(n)))
     u = noise.uniforms(0, range(n), noise.PIXELS, image.dimensions).reshape(n, *image.chw)
+    return torch.from_numpy(z1), u
+
+
+def _naive(runtime: PixelVAE, n: int, rows: int) -> tuple[float, np.ndarray[Any, Any]]:
+    """PyTorch drawing the top rows of the images of seed 0 with no cache: seconds for whole images, and the images."""
+    model = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
+    z1, u = noise_of_seed_0(runtime, n)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     start = time.perf_counter()
-    drawn = naive_sample(model, torch.from_numpy(z1), u, rows)
-    seconds = (time.perf_counter() - start) * image.height / rows
+    drawn = naive_sample(model, z1, u, rows)
+    seconds = (time.perf_counter() - start) * runtime.image.height / rows
     torch.set_num_threads(threads)
     return seconds, drawn.numpy()

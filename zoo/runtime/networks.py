@@ -6,6 +6,7 @@ how.
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -88,8 +89,7 @@ class Networks:
 
     def posteriors(self, images: Images) -> list[Gaussian]:
         """q(z_l|x) of each level, bottom first."""
-        batches = [images[start : start + self.score_batch] for start in range(0, len(images), self.score_batch)]
-        outputs = [self._run("encoder", None, {"image": batch}) for batch in batches]
+        outputs = [self._run("encoder", None, {"image": images[part]}) for part in self._parts(len(images))]
         joined = [np.concatenate(column) for column in zip(*outputs, strict=True)]
         return [Gaussian(mean, log_std) for mean, log_std in zip(joined[0::2], joined[1::2], strict=True)]
 
@@ -99,8 +99,7 @@ class Networks:
             return [None]
         z1, z2 = latents
         parts = []
-        for start in range(0, len(z1), self.score_batch):
-            chosen = slice(start, start + self.score_batch)
+        for chosen in self._parts(len(z1)):
             feed = {"z1": z1[chosen], "context": self._context("prior_context", "z2", z2[chosen])}
             parts.append(self._run("prior", ["prior_mean", "prior_log_std"], feed))
         mean, log_std = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -123,10 +122,8 @@ class Networks:
         """log p(x|z1) of every value of paired images and latents, teacher-forced, ``(N, C, H, W)``."""
         image = self.config.image
         most = max(1, LOGITS_AT_ONCE // (image.dimensions * image.logits_per_value))
-        rows = min(self.score_batch, most)
         parts = []
-        for start in range(0, len(images), rows):
-            chosen = slice(start, start + rows)
+        for chosen in self._parts(len(images), most):
             context = self._context("decoder_context", "z1", z1[chosen])
             feed = {"image": images[chosen], "context": context}
             parts.append(self._run("decoder", ["log_prob"], feed, min(_multiple(image.height, image.width), most))[0])
@@ -148,8 +145,13 @@ class Networks:
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
         multiple = _multiple(*z.shape[2:]) if z.ndim == 4 else ROWS
-        batches = [z[start : start + self.score_batch] for start in range(0, len(z), self.score_batch)]
-        return np.concatenate([self._run(role, ["context"], {name: batch}, multiple)[0] for batch in batches])
+        parts = [self._run(role, ["context"], {name: z[part]}, multiple)[0] for part in self._parts(len(z))]
+        return np.concatenate(parts)
+
+    def _parts(self, count: int, most: int = sys.maxsize) -> list[slice]:
+        """How ``count`` rows are cut: `score_batch` at once, and no more than ``most``."""
+        rows = min(self.score_batch, most)
+        return [slice(start, start + rows) for start in range(0, count, rows)]
 
     def _run(self, role: str, names: list[str] | None, feed: dict[str, Any], multiple: int = ROWS) -> list[Any]:
         """Outputs of a whole-image graph for rows filled up with copies of the last one."""
