@@ -8,7 +8,8 @@ import numpy as np
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import ImageError, ImageSource, decode_image, find_images
+from pvae_zoo.runtime.decoding import decode_image
+from pvae_zoo.runtime.images import ImageError, ImageSource, find_images
 from pvae_zoo.training.image_store import Binarize, Images, Split, to_levels
 
 
