@@ -34,6 +34,10 @@ class ImageError(PvaeZooError):
     """Why one image cannot be used, to be read after its name: cause and remedy, without the path."""
 
 
+class NoImagesError(PvaeZooError):
+    """A folder, a zip or a glob in which there is no image."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSource:
     """One image that has been found but not opened.
@@ -100,7 +104,8 @@ def find_images(
         repeats: called with the number of images that were left out because an earlier path had led to them.
 
     Raises:
-        PvaeZooError: if a path is missing, damaged or holds no image; the message names it.
+        NoImagesError: if a path holds no image; the message says what it holds.
+        PvaeZooError: if a path is missing or damaged; the message names it.
     """
     folders: dict[str, str] = {}
 
@@ -135,7 +140,7 @@ def _find(path: str) -> Iterator[ImageSource]:
         raise PvaeZooError(f"{shown(path)} is a broken link, a pipe or a device: give an image, a folder or a zip")
     first = next(sources, None)
     if first is None:
-        raise PvaeZooError(f"no images in {shown(path)}: {_content(others)}; give PNG, JPEG, WebP or other images")
+        raise NoImagesError(f"no images in {shown(path)}: {_content(others)}; give PNG, JPEG, WebP or other images")
     yield first
     yield from sources
 
@@ -287,7 +292,8 @@ def reason(error: BaseException) -> str:
 
 def shown(text: str | os.PathLike[str]) -> str:
     """Without what a terminal obeys (control characters, line ends, turns) and bytes that are no UTF-8."""
-    return "".join("\ufffd" if _is_obeyed(character) else character for character in os.fspath(text))
+    text = os.fspath(text)
+    return text if text.isprintable() else "".join("\ufffd" if _is_obeyed(c) else c for c in text)
 
 
 def _is_obeyed(character: str) -> bool:
