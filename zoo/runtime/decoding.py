@@ -22,6 +22,7 @@ from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.colours import to_srgb
 from pvae_zoo.runtime.image_kinds import FORMATS, HEAD_BYTES, kind_of
 from pvae_zoo.runtime.images import MAX_BYTES, ImageError, ImageSource, reason
+from pvae_zoo.runtime.jpeg_xl import read_header
 
 MAX_PIXELS = 64_000_000
 
@@ -156,7 +157,21 @@ def _decoders(data: bytes) -> tuple[str, ...]:
         return FORMATS
     if not (kind.formats and kind.register()):
         raise ImageError(f"is {kind.name}, which is not read: {kind.remedy}")
+    if kind.formats == ("JXL",):
+        _check_jpeg_xl(data)
     return kind.formats
+
+
+def _check_jpeg_xl(data: bytes) -> None:
+    """What `_check_header` looks at, which Pillow's plugin knows only when it has decoded everything."""
+    try:
+        header = read_header(data)
+    except ValueError as error:
+        raise ImageError(f"is damaged or cut short ({error}): fetch it again") from error
+    if header.width * header.height > MAX_PIXELS:
+        raise ImageError(_TOO_LARGE)
+    if header.is_animated:
+        raise ImageError("holds several frames (an animation): save the one you mean as a file of its own")
 
 
 def _check_header(picture: Image.Image, data: bytes) -> list[str]:
@@ -181,6 +196,11 @@ def _has_deep_values(picture: Image.Image, data: bytes) -> bool:
     """Pillow clips 16-bit grey to 255 and cuts 16-bit colour to its high bytes, under the mode of 8-bit colour."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         return True
+    if picture.format == "AVIF":
+        place = data.find(b"av1C")  # the configuration of its decoder, whose third byte says so
+        return place >= 0 and bool(data[place + 6 : place + 7] and data[place + 6] & 0x40)
+    if picture.format == "HEIF":
+        return int(picture.info.get("bit_depth", 8)) > 8
     if picture.format == "PNG":
         return data[24] > 8  # the signature, the length and name of IHDR, width, height, then the bit depth
     if picture.format == "TIFF":

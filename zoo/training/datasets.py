@@ -106,8 +106,8 @@ class ImageSet:
         """
         if self.pictures is not None:
             return self
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's, on this machine
-        budget = int(share * available_memory() / processes)
+        processes = os.environ.get("LOCAL_WORLD_SIZE", "")  # torchrun's, on this machine
+        budget = int(share * available_memory() / max(1, int(processes) if processes.isdecimal() else 1))
         store = hold(self._store, self._image.channels, budget, progress)
         if store is None:
             return self

@@ -22,6 +22,7 @@ from pvae_zoo.runtime import image_kinds
 from pvae_zoo.runtime.decoding import MAX_PIXELS, read_noted
 from pvae_zoo.runtime.fit import Fit
 from pvae_zoo.runtime.images import ImageError, ImageSource, find_images
+from pvae_zoo.runtime.jpeg_xl import JpegXlHeader, read_header
 
 GREY = ImageShape(channels=1, height=4, width=6, levels=256)
 COLOUR = ImageShape(channels=3, height=4, width=6, levels=256)
@@ -382,6 +383,59 @@ def test_codecs_of_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind
         monkeypatch.setattr(image_kinds.features, "check", lambda name: False)
         remedy = "which is not read: run pip install --upgrade pillow"
     assert refusal(source, COLOUR).endswith(remedy)
+
+
+@pytest.mark.parametrize(("kind", "module"), [("HEIF", "pillow_heif"), ("JXL", "pillow_jxl"), ("AVIF", "PIL")])
+def test_what_plugins_read_is_refused_like_the_rest(tmp_path: Path, kind: str, module: str):
+    plugin = pytest.importorskip(module)
+    if kind == "HEIF":
+        plugin.register_heif_opener()
+    source = saved(tmp_path / "x", np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8), format=kind)
+    data = source.path.read_bytes()
+    for length in range(1, len(data), 1 + len(data) // 50):
+        source.path.write_bytes(data[:length])
+        assert refusal(source, COLOUR).startswith("is damaged or")
+    clear = with_alpha(10)
+    assert "has transparent pixels" in refusal(saved(tmp_path / "clear", clear, format=kind), COLOUR)
+
+
+def test_more_than_8_bits_of_plugins_are_refused(tmp_path: Path):
+    deep = "has more than 8 bits a value: save it with 8 bits"
+    heif = pytest.importorskip("pillow_heif")
+    values = np.full((16, 16), 60_000, np.uint16)
+    heif.encode("I;16", (16, 16), values.tobytes(), tmp_path / "x.heic")
+    assert refusal(ImageSource("x.heic", tmp_path / "x.heic"), GREY) == deep
+    pytest.importorskip("pillow_jxl")
+    assert refusal(saved(tmp_path / "x.jxl", Image.fromarray(values), format="JXL", lossless=True), GREY) == deep
+    source = saved(tmp_path / "x.avif", RAINBOW)
+    data = bytearray(source.path.read_bytes())
+    data[data.index(b"av1C") + 6] |= 0x40
+    depths = data.index(b"pixi") + 8  # a number of channels, then the bits of each
+    data[depths + 1 : depths + 1 + data[depths]] = [10] * data[depths]
+    source.path.write_bytes(data)
+    assert refusal(source, COLOUR) == deep
+
+
+@pytest.mark.parametrize("size", [(8, 8), (64, 48), (1, 1), (7, 300), (600, 11), (9000, 2), (256, 256), (320, 180)])
+def test_the_size_of_jpeg_xl_is_known_before_it_is_decoded(size: tuple[int, int]):
+    pytest.importorskip("pillow_jxl")
+    for options in ({}, {"use_container": True}, {"lossless": True}):
+        file = io.BytesIO()
+        Image.new("RGB", size).save(file, "JXL", effort=1, **options)
+        assert read_header(file.getvalue()) == JpegXlHeader(*size, is_animated=False), options
+
+
+def test_a_bomb_in_jpeg_xl_is_refused_by_its_header(tmp_path: Path):
+    pytest.importorskip("pillow_jxl")
+    side = 2**30 - 1  # of 30 bits each, and all defaults
+    bits = (side << 3 | 3 << 1) | ((side << 2 | 3) << 3) << 33
+    source = source_of(tmp_path / "x", b"\xff\x0a" + bits.to_bytes(9, "little") + bytes(9))
+    assert read_header(source.read()).width == 2**30
+    assert refusal(source, COLOUR) == "has more than 64 megapixels: make it smaller first"
+    small = (0b1 | 0b00111 << 1 | 1 << 6) | (0b0 | 1 << 1 | 0 << 2 | 0 << 5 | 0 << 6 | 1 << 7) << 9  # 64x64, animated
+    source = source_of(tmp_path / "y", b"\xff\x0a" + small.to_bytes(4, "little") + bytes(9))
+    assert read_header(source.read()) == JpegXlHeader(64, 64, is_animated=True)
+    assert refusal(source, COLOUR).startswith("holds several frames (an animation)")
 
 
 @pytest.mark.parametrize(
