@@ -233,3 +233,11 @@ def test_a_tiny_picture_is_blown_up_only_when_asked(run, model, tmp_path):
     assert blown_up.exit_code == 0
     alone = run("nll", tmp_path / "tiny.png", "--model", model, "--enlarge")
     assert alone.exit_code == 1 and "--enlarge lets --resize blow up tiny images: add --resize" in alone.stderr
+
+
+def test_parts_of_other_options_are_not_mixed(run, model, folder):
+    options = ["nll", folder, "--model", model, "--resize", "--binarize", 128, "--out", "parts/", "--shard"]
+    assert run(*options, "1/2").exit_code == 0
+    assert run(*options, "2/2", "--enlarge").exit_code == 0
+    mixed = run("merge", "parts/")
+    assert mixed.exit_code == 1 and "enlarge" in mixed.stderr

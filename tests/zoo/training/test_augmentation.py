@@ -153,6 +153,13 @@ def test_a_share_of_the_images_are_jpeg_copies_of_what_would_have_been_seen(chan
     np.testing.assert_array_equal(mixed.view(image, model, None), plain.view(image, model, None))
 
 
+def test_qualities_go_from_60_to_96():
+    image = np.random.default_rng(1).integers(0, 256, (3, 4, 5), np.uint8)
+    for draw, quality in ((0.0, 60), (0.5, 78), (np.nextafter(1, 0), 96)):
+        row = np.array([0, 0, 0, 0, 0.29, draw])
+        np.testing.assert_array_equal(Augmentation(jpeg=0.3).view(image, MODEL, row), as_jpeg(image, quality))
+
+
 def test_jpeg_copies_need_all_levels():
     for levels, channels, message in (
         (16, 1, r"data\.jpeg makes greys of all levels, and the model has only 16 levels: leave it out"),

@@ -303,6 +303,12 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
     assert [seen_colours(tmp_path, split) for split in ("train", "valid")] == [[0, 1], [2, 3]]
 
 
+def test_the_folders_in_a_zip_count_more_than_its_name(tmp_path):
+    names = ["train/0.png", "valid/1.png"]
+    write_zip(tmp_path / "valid.zip", dict(zip(names, map(png, colours(2)), strict=True)))
+    assert seen_colours(tmp_path, "train") == [0] and seen_colours(tmp_path, "valid") == [1]
+
+
 def test_pictures_beside_the_folder_of_another_split_are_used_without_it(tmp_path):
     write_zip(tmp_path / "train.zip", {"0.png": png(colours(1)[0]), "val/1.png": png(colours(2)[1])})
     assert seen_colours(tmp_path, "train") == [0] and seen_colours(tmp_path, "valid") == [1]

@@ -106,6 +106,17 @@ def test_a_set_that_turns_out_larger_than_it_looked_is_held_or_streamed(tmp_path
     assert streamed.held() is streamed
 
 
+def test_a_set_that_is_much_too_large_is_not_decoded_to_find_that_out(tmp_path, monkeypatch):
+    fill(tmp_path / "train", 300)
+    streamed = load_split(tmp_path, "train", MODEL, augmentation=AUGMENTATIONS[0])
+    decoded, image = [], type(streamed._store).image
+    monkeypatch.setattr(
+        type(streamed._store), "image", lambda store, index: decoded.append(index) or image(store, index)
+    )
+    monkeypatch.setattr(datasets, "available_memory", lambda: 100_000)
+    assert streamed.held() is streamed and len(decoded) <= 32
+
+
 def test_decoding_is_done_by_several_threads(tmp_path, monkeypatch):
     fill(tmp_path / "train", 300)
     streamed = load_split(tmp_path, "train", MODEL, augmentation=AUGMENTATIONS[0])
