@@ -55,6 +55,7 @@ class Drawing:
     resize: bool = False
     binarize: int | None = None
     convert: bool = False
+    enlarge: bool = False
 
     def load(self) -> PixelVAE:
         """The model, once it is known that the target can be written."""
@@ -68,7 +69,7 @@ class Drawing:
         from pvae_zoo.cli.inputs import read_inputs
         from pvae_zoo.runtime.fit import Fit
 
-        return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert))
+        return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
 
     def save(
         self,

@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.cli.output import FAILED
+from pvae_zoo.cli.output import FAILED, say_repeats
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.fit import Fit
 from pvae_zoo.runtime.images import ImageError, find_images
@@ -39,7 +39,7 @@ class Inputs:
 def read_inputs(paths: Sequence[str], image: ImageShape, fit: Fit) -> Inputs:
     """All images at once; what is wrong with the others goes to stderr. Ends the command if none is left."""
     images, names, failed = [], [], 0
-    for source in find_images(paths):
+    for source in find_images(paths, say_repeats):
         result = fit.read(source, image)
         if isinstance(result, ImageError):
             click.echo(f"{source.name}: {result}", err=True)

@@ -23,7 +23,7 @@ from pvae_zoo.cli.options import (
     shard_option,
     threads_option,
 )
-from pvae_zoo.cli.output import exit_for_failures
+from pvae_zoo.cli.output import exit_for_failures, say_repeats
 from pvae_zoo.cli.progress import progress_bar
 from pvae_zoo.cli.scores import print_scores
 
@@ -63,6 +63,7 @@ def nll_command(
     resize: bool,
     binarize: int | None,
     convert: bool,
+    enlarge: bool,
     batch_size: int,
     shard: Shard | None,
     out: str | None,
@@ -96,8 +97,9 @@ def nll_command(
         raise click.UsageError("--ray cuts into shards itself: leave out --shard")
     if (out is None) == (shard is not None or use_ray):
         raise click.UsageError("--out DIR goes with --shard and --ray, which write parts there: give both or neither")
-    sources = find_images(paths)
-    scoring = Scoring(samples=samples, seed=seed, fit=Fit(resize, binarize, convert), batch_size=batch_size)
+    fit = Fit(resize, binarize, convert, enlarge)
+    sources = find_images(paths, say_repeats)
+    scoring = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size)
     if use_ray and out is not None:
         _score_on_ray(model, sources, scoring, Path(out), ray_address, workers, per_part, device, threads, as_json)
     elif shard is not None and out is not None:

@@ -91,6 +91,7 @@ def image_options(command: Command) -> Command:
             metavar="T",
             help="For a black-and-white model: values from T on are white.",
         ),
+        click.option("--enlarge", is_flag=True, help="With --resize: images of less than half the model's size too."),
         click.option("--resize", is_flag=True, help="Crop to the model's shape and resample."),
     ):
         command = option(command)

@@ -45,6 +45,11 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.1f} KiB"
 
 
+def say_repeats(count: int) -> None:
+    """For `find_images`, on stderr: a folder given twice is a slip, and its images count once."""
+    click.echo(f"{count} image{'s' * (count != 1)} given twice, counted once", err=True)
+
+
 def bundle_size(bundle: Bundle) -> int:
     """Bytes of the files whose hashes the bundle states."""
     return sum(spec.size for spec in bundle.files())

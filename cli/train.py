@@ -83,8 +83,8 @@ def train_command(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     wanted = replace(wanted, training=replace(wanted.training, **changes))
     options: dict[str, Any] = {"binarize": wanted.binarize, "augmentation": wanted.data}
-    images = load_split(data, "train", wanted.model.image, **options)
-    valid = load_split(data, "valid", wanted.model.image, **options)
+    images = load_split(data, "train", wanted.model.image, **options).held()
+    valid = load_split(data, "valid", wanted.model.image, **options).held()
     _make_folder(out)
     with joined_world() as world:
         trainer = Trainer(wanted, out, world=world, device=device, compile_model=compile_model, report=print_report)

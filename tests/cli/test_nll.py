@@ -215,3 +215,29 @@ def test_a_row_says_what_was_converted_for_a_colour_model(run, levels, tmp_path,
     assert "note" not in rows[0] and rows[1]["note"] == note and len(rows[1]["kl_nats"]) == 2
     result = run("nll", "other.png", "--model", model)
     assert f"other.png ({note})" in result.stdout and "KL z2" in result.stdout
+
+
+def test_a_folder_given_twice_counts_once_and_that_is_said(run, model, folder):
+    once = run("nll", folder, "--model", model)
+    twice = run("nll", folder, f"{folder}/../{folder.name}", folder / "a.png", "--model", model)
+    assert twice.stdout == once.stdout and twice.exit_code == 0
+    assert twice.stderr == "6 images given twice, counted once\n" + once.stderr
+
+
+def test_a_tiny_picture_is_blown_up_only_when_asked(run, model, tmp_path):
+    Image.new("L", (3, 3), 255).save(tmp_path / "tiny.png")
+    options = ["nll", tmp_path / "tiny.png", "--model", model, "--resize", "--binarize", 128]
+    refused, blown_up = run(*options), run(*options, "--enlarge")
+    assert refused.exit_code == 3 or refused.exit_code == 1
+    assert "is 3x3, the model takes 8x8, more than twice as much: add --enlarge" in refused.stdout + refused.stderr
+    assert blown_up.exit_code == 0
+    alone = run("nll", tmp_path / "tiny.png", "--model", model, "--enlarge")
+    assert alone.exit_code == 1 and "--enlarge lets --resize blow up tiny images: add --resize" in alone.stderr
+
+
+def test_parts_of_other_options_are_not_mixed(run, model, folder):
+    options = ["nll", folder, "--model", model, "--resize", "--binarize", 128, "--out", "parts/", "--shard"]
+    assert run(*options, "1/2").exit_code == 0
+    assert run(*options, "2/2", "--enlarge").exit_code == 0
+    mixed = run("merge", "parts/")
+    assert mixed.exit_code == 1 and "enlarge" in mixed.stderr

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,15 @@ def test_a_folder_gets_the_reconstructions_by_name(run, model, folder, digits):
 
 
 def test_images_of_the_same_name_do_not_overwrite_each_other(run, model, folder):
-    found = json.loads(run("reconstruct", folder, folder, "--model", model, "--out", "r/", "--json").stdout)
+    shutil.copytree(folder, "copies")
+    found = json.loads(run("reconstruct", folder, "copies", "--model", model, "--out", "r/", "--json").stdout)
     assert len(set(found["files"])) == 10 == len(list(Path("r").iterdir()))
+
+
+def test_a_folder_given_twice_counts_once_and_that_is_said(run, model, folder):
+    once = run("reconstruct", folder, "--model", model, "--out", "r.npy")
+    twice = run("reconstruct", folder, f"{folder}/", "--model", model, "--out", "r.npy")
+    assert (twice.stdout, twice.stderr) == (once.stdout, once.stderr + "5 images given twice, counted once\n")
 
 
 @pytest.mark.parametrize("command", [["reconstruct"], ["complete", "--rows", "4"]])

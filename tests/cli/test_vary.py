@@ -66,7 +66,7 @@ def test_a_path_needs_two_usable_ends(run, model, folder):
     result = run("interpolate", folder / "a.png", "--model", model)
     assert result.exit_code == 2 and "a path has two ends: give FROM and TO, or no image, not 1" in result.stderr
     result = run("interpolate", folder, folder / "a.png", "--model", model)
-    assert result.exit_code == 1 and "Error: a path has two ends, and 6 images could be used" in result.stderr
+    assert result.exit_code == 1 and "Error: a path has two ends, and 5 images could be used" in result.stderr
     (folder / "b.png").write_text("no image")
     result = run("interpolate", folder / "a.png", folder / "b.png", "--model", model)
     assert result.exit_code == 1 and "a path has two ends, and 1 images could be used" in result.stderr

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import ImageError, ImageSource, read_noted
+from pvae_zoo.runtime.decoding import read_noted
+from pvae_zoo.runtime.images import ImageError, ImageSource
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the options allow; see `pvae_zoo.runtime.images.read_noted`."""
+    """What the options allow; see `pvae_zoo.runtime.decoding.read_noted`.
+
+    Raises:
+        PvaeZooError: if one of them does nothing without another.
+    """
 
     resize: bool = False
     binarize: int | None = None
     convert: bool = False
+    enlarge: bool = False
+
+    def __post_init__(self) -> None:
+        if self.enlarge and not self.resize:
+            raise PvaeZooError("--enlarge lets --resize blow up tiny images: add --resize")
 
     def read(self, source: ImageSource, image: ImageShape) -> tuple[NDArray[np.uint8], str | None] | ImageError:
         """The image ``(C, H, W)`` and what was converted unasked, or why it cannot be used."""
         try:
-            return read_noted(source, image, resize=self.resize, binarize=self.binarize, convert=self.convert)
+            return read_noted(source, image, **asdict(self))
         except ImageError as error:
             return error

@@ -37,6 +37,7 @@ class Header:
     resize: bool
     binarize: int | None
     convert: bool
+    enlarge: bool = False
     shard: int
     shards: int
     sources: int

@@ -246,26 +246,25 @@ def _everywhere(model: str) -> str:
 
 
 def _packed(sources: Sequence[ImageSource]) -> str:
-    """Sources as text: an opened zip cannot be sent, and a path may be no UTF-8, which JSON's escapes can carry."""
+    """Sources as text: a path may be no UTF-8, which JSON's escapes can carry."""
     return json.dumps([
-        [source.name, os.path.abspath(source.path), source.member.header_offset if source.member else None]
+        [source.name, os.path.abspath(source.path), source.member and source.member.header_offset, source.problem]
         for source in sources
     ])  # fmt: skip
 
 
 def _unpacked(text: str) -> list[ImageSource]:
-    archives: dict[str, tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]] = {}
+    members: dict[str, dict[int, zipfile.ZipInfo]] = {}
     sources = []
-    for name, path, offset in json.loads(text):
+    for name, path, offset, problem in json.loads(text):
         if offset is None:
-            sources.append(ImageSource(name, Path(path)))
+            sources.append(ImageSource(name, Path(path), problem=problem))
             continue
-        if path not in archives:
+        if path not in members:
             try:
-                archive = zipfile.ZipFile(path)
+                with zipfile.ZipFile(path) as archive:
+                    members[path] = {member.header_offset: member for member in archive.infolist()}
             except (OSError, zipfile.BadZipFile) as error:
                 raise PvaeZooError(f"{path} cannot be opened by a worker ({error}): all nodes need it") from error
-            archives[path] = archive, {member.header_offset: member for member in archive.infolist()}
-        archive, members = archives[path]
-        sources.append(ImageSource(name, Path(path), archive, members[offset]))
+        sources.append(ImageSource(name, Path(path), members[path][offset], problem))
     return sources

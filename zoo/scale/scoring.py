@@ -38,6 +38,7 @@ def header_of(bundle: Bundle, provider: str, sources: Sequence[ImageSource], sco
         resize=scoring.fit.resize,
         binarize=scoring.fit.binarize,
         convert=scoring.fit.convert,
+        enlarge=scoring.fit.enlarge,
         shard=shard.number,
         shards=shard.of,
         sources=len(sources),

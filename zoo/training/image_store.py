@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.training.known_sets import Origin
 
 Images = NDArray[np.uint8]
 Split = Literal["train", "valid", "test"]
@@ -21,7 +22,12 @@ Binarize = Literal["refuse", "threshold"]
 
 
 class ImageStore(Protocol):
-    """A split of a data set in one format."""
+    """A split of a data set in one format. Any number of threads may ask for images at once."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """The known set that it is a split of; None for any other."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -41,8 +47,12 @@ class ImageStore(Protocol):
 class ArrayStore:
     """A small set that is held in memory.
 
+    Attributes:
+        values: uint8 ``(N, C, h, w)`` in ``0 .. levels - 1``.
+
     Args:
-        values: uint8 ``(N, C, h, w)``; those of fewer than 256 levels may have them as they are, or as grey.
+        values: uint8 ``(N, C, h, w)``; for fewer than 256 levels they may be in these already, or else are grey from 0
+            to 255.
         image: what the model takes.
         binarize: see `to_levels`.
         where: the set, for messages.
@@ -55,30 +65,34 @@ class ArrayStore:
         if values.shape[1] != image.channels:
             raise PvaeZooError(f"{where} has {values.shape[1]} channel(s); the model takes {image.channels}")
         self._where = where
-        self._values = values if int(values.max(initial=0)) < image.levels else self._fewer(values, image, binarize)
+        fits = int(values.max(initial=0)) < image.levels
+        self.values = values if fits else to_levels(values, image.levels, binarize, where)
 
-    def _fewer(self, values: Images, image: ImageShape, binarize: Binarize) -> Images:
-        if image.levels == 2:
-            return to_levels(values, 2, binarize, self._where)
-        raise PvaeZooError(f"{self._where} has values up to {values.max()}; the model takes 0..{image.levels - 1}")
+    @property
+    def origin(self) -> Origin | None:
+        return None
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.values)
 
     def name(self, index: int) -> str:
         return f"image {index} of {self._where}"
 
     def image(self, index: int) -> Images:
-        image: Images = self._values[index]
+        image: Images = self.values[index]
         return image
 
 
 class JoinedStore:
-    """Several stores, one after the other."""
+    """Several stores, one after the other; ``origin`` is that of all of them together."""
 
-    def __init__(self, parts: Sequence[ImageStore]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Sequence[ImageStore], origin: Origin | None = None) -> None:
+        self._parts, self._origin = parts, origin
         self._ends = np.cumsum([len(part) for part in parts])
+
+    @property
+    def origin(self) -> Origin | None:
+        return self._origin
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training.image_store import Binarize, Images, JoinedStore, Split
+from pvae_zoo.training.known_sets import Origin
 from pvae_zoo.training.picture_store import decode_picture
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class LmdbStore:
                 self._ends.append(len(self._keys))
         if not self._ends:
             raise PvaeZooError(f"{folder / _FILE} holds no images: fetch it again")
+
+    @property
+    def origin(self) -> Origin | None:
+        return None
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -27,11 +27,14 @@ from numpy.lib import format as npy
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.runtime.images import walk
 from pvae_zoo.training.image_store import Binarize, Images, JoinedStore, Split, to_levels
+from pvae_zoo.training.known_sets import IMAGENET64_2017, Origin
 
 _TRAIN, _VALID, _MEMBER = re.compile(r"train_data_batch_(\d+)\.npz"), "val_data.npz", "data.npy"
 _LOCAL_HEADER = struct.Struct("<26x2H")  # of a zip's member; it ends with the lengths of the name and the extra field
 _COPY_BYTES = 1 << 20
+_LENGTH_64 = 3 * 64 * 64
 
 
 def find_npz(root: Path, split: Split, image: ImageShape, binarize: Binarize) -> JoinedStore | None:
@@ -40,12 +43,17 @@ def find_npz(root: Path, split: Split, image: ImageShape, binarize: Binarize) ->
     Raises:
         PvaeZooError: if a batch is missing, damaged or of another layout, or if the test split is asked for.
     """
-    found = [path for path in root.rglob("*.npz") if path.name == _VALID or _TRAIN.fullmatch(path.name)]
+    if not root.is_dir():
+        return None
+    found = [Path(e.path) for e in walk(root) if e.is_file() and (e.name == _VALID or _TRAIN.fullmatch(e.name))]
     if found and split == "test":
         raise PvaeZooError(f"downsampled ImageNet in {root} has no test split: use the valid split")
     valid = sorted(path for path in found if path.name == _VALID)
     paths = valid if split == "valid" else _in_order(root, [path for path in found if path.name != _VALID])
-    return JoinedStore([NpzStore(path, image, binarize) for path in paths]) if paths else None
+    stores = [NpzStore(path, image, binarize) for path in paths]
+    is_64 = all(store.row_length == _LENGTH_64 for store in stores)
+    origin = Origin(IMAGENET64_2017, split, sum(map(len, stores))) if is_64 else None
+    return JoinedStore(stores, origin) if stores else None
 
 
 def _in_order(root: Path, paths: list[Path]) -> list[Path]:
@@ -74,6 +82,15 @@ class NpzStore:
         self._path, self._levels, self._binarize = path, image.levels, binarize
         self._rows = _map_rows(path)
         self._shape = _shape_of(self._rows.shape[1], image, path)
+
+    @property
+    def origin(self) -> Origin | None:
+        return None
+
+    @property
+    def row_length(self) -> int:
+        """Values an image."""
+        return int(self._rows.shape[1])
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -16,7 +16,8 @@ from PIL import Image
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.images import find_images, read_image
+from pvae_zoo.runtime.decoding import read_noted
+from pvae_zoo.runtime.images import find_images
 from pvae_zoo.runtime.pictures import check_target, read_metadata, save_grid, save_images, to_picture
 
 NOTES = {"model": "mnist", "seed": "7", "prompt": "größer 数", "empty": ""}
@@ -39,7 +40,7 @@ def test_levels_survive_a_picture(tmp_path: Path, levels: int):
     picture.save(tmp_path / "x.png")
     (source,) = find_images([tmp_path])
     image = ImageShape(channels=1, height=1, width=levels, levels=levels)
-    assert np.array_equal(read_image(source, image), values)
+    assert np.array_equal(read_noted(source, image)[0], values)
 
 
 def test_a_picture_has_one_or_three_channels():
@@ -62,7 +63,7 @@ def test_every_target_gives_the_images_back(tmp_path: Path, data: st.DataObject)
     image = ImageShape(channels=channels, height=height, width=width, levels=levels)
     sources = find_images([folder])
     assert [source.path for source in sources] == files
-    assert all(np.array_equal(read_image(s, image), i) for s, i in zip(sources, images, strict=True))
+    assert all(np.array_equal(read_noted(s, image)[0], i) for s, i in zip(sources, images, strict=True))
     assert all(read_metadata(file) == notes for file in files)
 
     assert save_images(images, folder / "x.npy", levels=levels, metadata=notes) == [folder / "x.npy"]
@@ -232,7 +233,7 @@ def test_a_full_disk_leaves_whole_files_only(small_disk: Path, target: str):
     assert len(left) == (2 if target == "new/" else 0)
     image = ImageShape(channels=1, height=150, width=150, levels=256)
     for source, expected in zip(find_images([small_disk]) if left else [], images, strict=False):
-        assert np.array_equal(read_image(source, image), expected)
+        assert np.array_equal(read_noted(source, image)[0], expected)
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,10 +1,12 @@
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from pvae_zoo.models.architecture import ArchitectureError, ImageShape
 from pvae_zoo.runtime.images import ImageError
-from pvae_zoo.training.augmentation import Augmentation, draw_views, view_generator
+from pvae_zoo.training.augmentation import Augmentation, draw_views, jpeg_copy, view_generator
 
 MODEL = ImageShape(channels=3, height=4, width=5, levels=256)
 CROP = Augmentation(crop="random")
@@ -95,7 +97,7 @@ def test_other_sizes_are_refused():
         Augmentation().view(picture(6, 5), MODEL, None)
     for augmentation in (Augmentation(), Augmentation(crop="random", scale=(2.0, 3.0))):
         with pytest.raises(ImageError, match="is 4x6, the model takes 5x4, and a smaller image is not enlarged"):
-            augmentation.view(picture(6, 4), MODEL, np.zeros(4))
+            augmentation.view(picture(6, 4), MODEL, np.zeros(6))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,9 @@ def test_other_sizes_are_refused():
         ({"crop": "random", "scale": (1.0, 0.5)}, r"data\.scale=\[1\.0, 0\.5\] must be .*the smaller first"),
         ({"crop": "random", "scale": (1.0, float("nan"))}, r"data\.scale=.* must be two positive"),
         ({"crop": "random", "scale": (1.0, float("inf"))}, r"data\.scale=.* must be two positive"),
+        ({"jpeg": -0.1}, r"data\.jpeg=-0\.1 must be a share of the images, from 0 to 1"),
+        ({"jpeg": 1.5}, r"data\.jpeg=1\.5 must be a share"),
+        ({"jpeg": float("nan")}, r"data\.jpeg=nan must be a share"),
         ({"scale": (0.5, 1.0)}, r"data\.scale=\[0\.5, 1\.0\] changes the size of images: set data\.crop='random'"),
     ],
 )
@@ -119,3 +124,47 @@ def test_the_numbers_of_a_share_are_those_of_the_whole():
     np.testing.assert_array_equal(draw_views(view_generator(5, 7, 6), 4), whole[6:])
     assert not np.array_equal(draw_views(view_generator(5, 8), 10), whole)
     assert not np.array_equal(draw_views(view_generator(6, 7), 10), whole)
+
+
+def as_jpeg(window, quality):
+    file = io.BytesIO()
+    Image.fromarray(window[0] if len(window) == 1 else window.transpose(1, 2, 0)).save(file, "JPEG", quality=quality)
+    values = np.asarray(Image.open(file))
+    return values[np.newaxis] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_share_of_the_images_are_jpeg_copies_of_what_would_have_been_seen(channels):
+    model = ImageShape(channels=channels, height=16, width=16, levels=256)
+    image = np.random.default_rng(1).integers(0, 256, (channels, 18, 20), np.uint8)
+    plain, mixed = Augmentation(crop="random", flip=True), Augmentation(crop="random", flip=True, jpeg=0.3)
+    copies = dict.fromkeys(range(60, 97), 0)
+    draws = draw_views(np.random.default_rng(2), 600)
+    for row in draws:
+        before, after = plain.view(image, model, row), mixed.view(image, model, row)
+        if not np.array_equal(before, after):
+            quality = next(q for q in copies if np.array_equal(after, as_jpeg(np.ascontiguousarray(before), q)))
+            copies[quality] += 1
+            np.testing.assert_array_equal(after, jpeg_copy(before, quality))
+    # 180 expected, of 37 qualities alike; five standard deviations.
+    assert 124 < sum(copies.values()) < 236
+    assert sum(n for q, n in copies.items() if q < 78) < 0.5 * sum(copies.values()) + 34 and copies[60] + copies[61] > 0
+    assert max(copies.values()) < 18 and copies[95] + copies[96] > 0
+    np.testing.assert_array_equal(mixed.view(image, model, None), plain.view(image, model, None))
+
+
+def test_qualities_go_from_60_to_96():
+    image = np.random.default_rng(1).integers(0, 256, (3, 4, 5), np.uint8)
+    for draw, quality in ((0.0, 60), (0.5, 78), (np.nextafter(1, 0), 96)):
+        row = np.array([0, 0, 0, 0, 0.29, draw])
+        np.testing.assert_array_equal(Augmentation(jpeg=0.3).view(image, MODEL, row), as_jpeg(image, quality))
+
+
+def test_jpeg_copies_need_all_levels():
+    for levels, channels, message in (
+        (16, 1, r"data\.jpeg makes greys of all levels, and the model has only 16 levels: leave it out"),
+        (256, 2, r"data\.jpeg is for 1 or 3 channels, the model takes 2: leave it out"),
+    ):
+        with pytest.raises(ArchitectureError, match=message):
+            Augmentation(jpeg=0.1).check_model(ImageShape(channels=channels, height=4, width=5, levels=levels))
+    Augmentation(jpeg=0.1).check_model(MODEL)

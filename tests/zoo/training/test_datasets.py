@@ -1,5 +1,6 @@
 import gzip
 import io
+import shutil
 import struct
 import zipfile
 
@@ -11,6 +12,7 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training.augmentation import Augmentation, view_generator
 from pvae_zoo.training.datasets import load_split
+from pvae_zoo.training.known_sets import IMAGENET64_2016
 
 BINARY = ImageShape(channels=1, height=3, width=4, levels=2)
 GREY = ImageShape(channels=1, height=3, width=4, levels=256)
@@ -149,10 +151,19 @@ def test_black_and_white_images_suit_a_binary_model(tmp_path, fill):
     np.testing.assert_array_equal(read(load_split(tmp_path, "test", BINARY)), images(5, BINARY))
 
 
-def test_values_beyond_the_levels_are_refused(tmp_path):
-    fill_idx(tmp_path, images(5, GREY))
-    with pytest.raises(PvaeZooError, match=r"values up to \d+; the model takes 0\.\.15$"):
-        load_split(tmp_path, "test", ImageShape(channels=1, height=3, width=4, levels=16))
+@pytest.mark.parametrize("fill", [fill_idx, fill_pictures])
+@pytest.mark.parametrize("levels", [4, 16])
+def test_grey_images_get_fewer_levels(tmp_path, fill, levels):
+    fewer = ImageShape(channels=1, height=3, width=4, levels=levels)
+    grey = images(5, GREY)
+    fill(tmp_path, grey)
+    np.testing.assert_array_equal(read(load_split(tmp_path, "test", fewer)), grey.astype(int) * levels // 256)
+
+
+def test_values_that_have_the_levels_already_are_taken_as_they_are(tmp_path):
+    fewer = ImageShape(channels=1, height=3, width=4, levels=4)
+    fill_idx(tmp_path, images(5, fewer))
+    np.testing.assert_array_equal(read(load_split(tmp_path, "test", fewer)), images(5, fewer))
 
 
 def test_images_of_another_shape_are_refused(tmp_path):
@@ -257,3 +268,101 @@ def test_missing_data_is_said_with_what_was_expected(tmp_path):
     message = r"no valid split in .*: expected binarized_mnist_valid\.amat.*idx.*npz.*lmdb.*folder valid/ .*zip"
     with pytest.raises(PvaeZooError, match=message):
         load_split(tmp_path, "valid", BINARY)
+
+
+def colours(count):
+    """Pictures of one colour each, by which they are known."""
+    return [np.full((3, 3, 4), number, np.uint8) for number in range(count)]
+
+
+def seen_colours(root, split):
+    return read(load_split(root, split, COLOUR))[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_lies_in_another_splits_folder_is_not_trained_on(tmp_path, zipped):
+    """train.zip that holds train/ and valid/, and a folder train/ that does."""
+    names = ["train/0.png", "train/a/1.png", "valid/2.png", "validation/3.png", "test_64x64/4.png"]
+    for name, picture in zip(names, colours(5), strict=True):
+        write(tmp_path / "train" / name, png(picture))
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+            for name in names:
+                archive.write(tmp_path / "train" / name, name)
+        shutil.rmtree(tmp_path / "train")
+    splits = {split: seen_colours(tmp_path, split) for split in SPLITS}
+    assert splits == {"train": [0, 1], "valid": [2, 3], "test": [4]}
+    if zipped:
+        assert seen_colours(tmp_path / "train.zip", "train") == [0, 1]
+
+
+def test_a_class_may_be_called_like_a_split(tmp_path):
+    """Pictures of trains."""
+    for number, name in enumerate(["train/cat", "train/train", "valid/cat", "valid/train"]):
+        write(tmp_path / name / "0.png", png(colours(4)[number]))
+    assert [seen_colours(tmp_path, split) for split in ("train", "valid")] == [[0, 1], [2, 3]]
+
+
+def test_the_folders_in_a_zip_count_more_than_its_name(tmp_path):
+    names = ["train/0.png", "valid/1.png"]
+    write_zip(tmp_path / "valid.zip", dict(zip(names, map(png, colours(2)), strict=True)))
+    assert seen_colours(tmp_path, "train") == [0] and seen_colours(tmp_path, "valid") == [1]
+
+
+def test_pictures_beside_the_folder_of_another_split_are_used_without_it(tmp_path):
+    write_zip(tmp_path / "train.zip", {"0.png": png(colours(1)[0]), "val/1.png": png(colours(2)[1])})
+    assert seen_colours(tmp_path, "train") == [0] and seen_colours(tmp_path, "valid") == [1]
+
+
+def test_all_zips_of_a_folder_are_one_set(tmp_path):
+    for name, numbers in (("a.zip", (0, 1)), ("b.ZIP", (2,))):
+        members = {f"train/{number}.png": png(colours(4)[number]) for number in numbers}
+        write_zip(tmp_path / name, members | {"valid/v.png": png(colours(4)[3])})
+    write_zip(tmp_path / "notes.zip", {"readme.txt": b"hello"})
+    assert seen_colours(tmp_path, "train") == [0, 1, 2] and seen_colours(tmp_path, "valid") == [3, 3]
+
+
+def test_several_sets_are_joined(tmp_path):
+    for number, name in enumerate(["a/train", "a/valid", "b/train"]):
+        write(tmp_path / name / "0.png", png(colours(3)[number]))
+    a, b = tmp_path / "a", tmp_path / "b"
+    assert seen_colours([a, b], "train") == [0, 2] and seen_colours([b, a], "train") == [2, 0]
+    assert seen_colours([a, b], "valid") == [1]  # b has none
+    shutil.rmtree(b / "train")
+    (b / "x").mkdir()
+    with pytest.raises(PvaeZooError, match=rf"no train split in {b}: expected"):
+        load_split([a, b], "train", COLOUR)
+    with pytest.raises(PvaeZooError, match=rf"no test split in {a}: expected"):
+        load_split([a, b], "test", COLOUR)
+    with pytest.raises(PvaeZooError, match=r"b/\.\./a is given twice with --data: give it once"):
+        load_split([a, b / ".." / "a"], "train", COLOUR)
+
+
+@pytest.mark.parametrize("crop", ["none", "random"])
+def test_a_set_in_which_nothing_is_as_large_as_the_model_says_so(tmp_path, crop):
+    for number, size in enumerate([(2, 4), (3, 3), (1, 9)]):
+        write(tmp_path / "train" / f"{number}.png", png(np.zeros((3, *size), np.uint8)))
+    write(tmp_path / "train" / "damaged.png", b"")
+    message = r"nothing in the train split in .* is as large as the model's 4x3: the largest of 4 images is 3x3$"
+    with pytest.raises(PvaeZooError, match=message):
+        load_split(tmp_path, "train", COLOUR, augmentation=Augmentation(crop=crop))
+
+
+@pytest.mark.parametrize(("folder", "split"), [("train_64x64", "train"), ("valid_64x64", "valid")])
+def test_the_older_imagenet_64x64_is_known_by_its_folders(tmp_path, folder, split):
+    shape = ImageShape(channels=3, height=64, width=64, levels=256)
+    for number in range(2):
+        write(tmp_path / folder / f"{number:05}.png", png(images(2, shape)[number]))
+    loaded = load_split(tmp_path, split, shape)
+    assert loaded.origin.known is IMAGENET64_2016 and len(loaded) == 2
+    assert "van den Oord et al. (2016), 2 of " in str(loaded.origin) and "PixelVAE" in str(loaded.origin)
+    assert "3.66" in str(loaded.origin) and "3.30" not in str(loaded.origin)
+    assert str(loaded.held().origin) == str(loaded.origin)
+
+
+def test_the_older_imagenet_64x64_is_known_by_its_count(tmp_path, monkeypatch):
+    for number in range(3):
+        write(tmp_path / "valid" / f"{number:05}.png", png(colours(3)[number]))
+    assert load_split(tmp_path, "valid", COLOUR).origin is None
+    monkeypatch.setitem(IMAGENET64_2016.images, "valid", 3)
+    assert "all 3 valid images" in str(load_split(tmp_path, "valid", COLOUR).origin)

@@ -9,6 +9,7 @@ from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training import npz_store
 from pvae_zoo.training.augmentation import Augmentation
 from pvae_zoo.training.datasets import load_split
+from pvae_zoo.training.known_sets import IMAGENET64_2017
 
 MODEL = ImageShape(channels=3, height=4, width=4, levels=256)
 SAVE = [np.savez, np.savez_compressed]
@@ -163,3 +164,28 @@ def test_memory_stays_flat_and_nothing_is_left_behind(tmp_path, monkeypatch, sav
     np.testing.assert_array_equal(seen[:, 2, 63, 63], order % 251)
     assert peak < 6 << 20
     assert list(scratch.iterdir()) == []
+
+
+def test_the_newer_imagenet_64x64_is_known_by_its_rows(tmp_path):
+    write(tmp_path / "val_data.npz", batch(3, side=64))
+    loaded = load_split(tmp_path, "valid", ImageShape(channels=3, height=64, width=64, levels=256))
+    assert loaded.origin.known is IMAGENET64_2017
+    text = str(loaded.origin)
+    assert "Chrabaszcz et al. (2017), 3 of 50,000 valid images" in text and "3.30" in text and "3.66" not in text
+    write(tmp_path / "small" / "val_data.npz", batch(3, side=4))
+    assert load_split(tmp_path / "small", "valid", MODEL).origin is None
+
+
+def test_batches_are_found_below_many_folders(tmp_path):
+    tower = [tmp_path / "tower"]
+    for _ in range(1100):
+        tower.append(tower[-1] / "a")
+    for folder in tower:
+        folder.mkdir()
+    write(tower[-1] / "val_data.npz", batch(3))
+    try:
+        np.testing.assert_array_equal(read(tower[0], "valid"), batch(3).reshape(-1, 3, 4, 4))
+    finally:
+        (tower[-1] / "val_data.npz").unlink()
+        for folder in reversed(tower):
+            folder.rmdir()
