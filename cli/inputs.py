@@ -30,7 +30,7 @@ class Inputs:
 
     def stems(self) -> list[str]:
         """A file name for each image, without suffix; numbered where two are the same."""
-        stems = [PurePath(name).stem for name in self.names]
+        stems = [PurePath(name).stem.replace("\\", "_") for name in self.names]  # Windows takes it for a folder
         if len({stem.lower() for stem in stems}) == len(stems):
             return stems
         return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]

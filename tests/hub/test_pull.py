@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -368,3 +369,24 @@ def test_a_server_that_none_of_us_wrote(olah, point_client, files, gates, tmp_pa
     assert Bundle(resolve("org/tiny")).digest == gates.bundle.digest
     assert "no repository org/none" in error_of("org/none") or "cannot" in error_of("org/none")
     assert os.path.islink(resolve("org/tiny") / "encoder.onnx")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"HTTPS_PROXY": "foo://x:1", "HTTP_PROXY": "foo://x:1"},
+        {"HTTP_PROXY": "http://x:port", "HTTPS_PROXY": "http://x:port"},
+        {"HF_TOKEN": "\u00e9"},
+        {"SSL_CERT_FILE": "/etc/passwd", "HF_ENDPOINT": "https://127.0.0.1:9"},
+        {"SSL_CERT_FILE": "/nonexistent", "HF_ENDPOINT": "https://127.0.0.1:9"},
+        {"HF_ENDPOINT": "ht!tp:/x"},
+    ],
+    ids=lambda setting: " ".join(map("=".join, setting.items())),
+)
+def test_a_network_that_is_set_up_wrongly_is_one_line(hub, hub_env, setting):
+    environment = hub_env(hub.url) | {"NO_PROXY": ""} | setting
+    command = [sys.executable, "-m", "pvae_zoo", "pull", "org/tiny"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"Error: org/tiny: {environment['HF_ENDPOINT']} cannot be ")
+    assert "check the network, the proxy" in done.stderr or "check HF_ENDPOINT, HF_TOKEN" in done.stderr

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import unicodedata
 import warnings
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.trust.printable import spelled
 
 MAX_BYTES = 256 << 20
 MAX_PIXELS = 64_000_000
@@ -45,7 +45,7 @@ class ImageSource:
 
     Attributes:
         name: the path as shown to the user, ``archive.zip/inner/name.png`` for a member of a zip; characters that
-            would upset a terminal or a UTF-8 file are replaced.
+            would upset a terminal or a UTF-8 file are spelled out.
         path: the file, or the zip that it is in.
         archive: the opened zip; it stays open as long as a source refers to it.
         member: the entry in that zip.
@@ -317,5 +317,5 @@ def _reason(error: BaseException) -> str:
 
 
 def _shown(text: str | os.PathLike[str]) -> str:
-    """Without control characters, which a terminal obeys, and bytes that are no UTF-8, which cannot be printed."""
-    return "".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in os.fspath(text))
+    """Without what a terminal obeys, and bytes that are no UTF-8, which cannot be printed: both are spelled out."""
+    return spelled(os.fspath(text))
