@@ -25,6 +25,7 @@ COMMANDS = {
     "list": ("pvae_zoo.cli.zoo_commands", "list_command", "The models of the zoo and their figures."),
     "info": ("pvae_zoo.cli.info", "info_command", "One model: graphs, shapes, hashes, training."),
     "pull": ("pvae_zoo.cli.pull", "pull_command", "Bring a model here, whole and verified."),
+    "use": ("pvae_zoo.cli.use", "use_command", "Choose the model that commands mean when none is named."),
     "verify": ("pvae_zoo.cli.verify", "verify_command", "Check a bundle: hashes, contract, golden vectors."),
     "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
     "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),

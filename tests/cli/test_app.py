@@ -28,7 +28,7 @@ def test_help_and_mistakes_import_nothing_heavy(args):
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "evaluate", "export")])
 def test_help_of_a_command_imports_neither_numpy_nor_onnxruntime(name):
-    assert loaded(name, "--help") == "['dacite']"
+    assert loaded(name, "--help") in ("[]", "['dacite']")
 
 
 def test_the_list_of_commands_is_the_table(run):

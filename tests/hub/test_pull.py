@@ -116,15 +116,22 @@ def test_a_branch_that_moves_during_the_pull_is_followed(hub, published, other, 
     assert pull("org/tiny").source.revision == moved[0] == resolve("org/tiny").name
 
 
-def test_a_plan_fetches_the_config_alone(hub, published, files):
+def test_a_plan_downloads_nothing(hub, client, published, files):
     planned = plan("org/tiny")
-    assert hub.fetched == [CONFIG]
     assert planned.bytes_missing == sum(map(len, files.values())) and sorted(planned.missing) == ALL
     result = run("pull", "org/tiny", "--dry-run", "--json")
-    found = json.loads(result.stdout)
-    assert found["download_bytes"] == planned.bytes_missing - len(files[CONFIG])
+    assert json.loads(result.stdout)["download_bytes"] == planned.bytes_missing
+    assert hub.fetched == [] and not [path for path in client.home.rglob("*") if path.is_file()]
     pull("org/tiny")
+    hub.forget()
     assert plan("org/tiny").missing == () and "nothing to download" in run("pull", "org/tiny", "--dry-run").stdout
+    assert hub.fetched == []
+
+
+def test_a_plan_of_what_is_no_bundle(hub, client):
+    hub.add_repo("org/tiny", {"model.bin": b"x"})
+    result = run("pull", "org/tiny", "--dry-run")
+    assert result.exit_code == 1 and "is no bundle, or not a whole one: it has no config.json" in result.stderr
 
 
 def test_the_command_says_what_it_did(hub, published, tmp_path):
@@ -135,6 +142,7 @@ def test_the_command_says_what_it_did(hub, published, tmp_path):
     assert (tmp_path / "copy" / "README.md").read_text().startswith("---\n")
     line = run("pull", "org/tiny@v1").stdout
     assert line.startswith(f"tiny (org/tiny@{published}) is at ") and "all hashes hold)" in line
+    assert line.endswith("hf://org/tiny@v1 is the current model now: commands mean it when none is named\n")
 
 
 def test_list_and_doctor_know_what_was_pulled(hub, published):
