@@ -398,3 +398,15 @@ def test_a_network_that_is_set_up_wrongly_is_one_line(hub, hub_env, setting):
     assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
     assert done.stderr.startswith(f"Error: org/tiny: {environment['HF_ENDPOINT']} cannot be ")
     assert "check the network, the proxy" in done.stderr or "check HF_ENDPOINT, HF_TOKEN" in done.stderr
+
+
+def test_a_warning_of_a_server_is_spelled_out(hub, hub_env, published):
+    hub.fail(Fault("*/api/models/*", times=None, headers={"X-HF-Warning": "news; \x1b[31mowned"}))
+    command = [sys.executable, "-m", "pvae_zoo", "pull", "org/tiny"]
+    done = subprocess.run(command, env=hub_env(hub.url), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "\\x1b[31mowned" in done.stderr and "\x1b" not in done.stderr
+
+
+def test_what_a_server_says_of_an_error_is_spelled_out(hub, published):
+    hub.fail(Fault(times=None, status=418, headers={"X-Error-Message": "\x1b[31mowned"}))
+    assert error_of().isprintable()

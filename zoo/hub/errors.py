@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pvae_zoo.atomic import write_error
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.hub.cache import cache_folder
 from pvae_zoo.names import HubName
-from pvae_zoo.trust.printable import shown
+from pvae_zoo.trust.printable import shown, spelled_lines
 
 _TOKEN = "set HF_TOKEN, or run hf auth login"
 _SETTINGS = "HF_ENDPOINT, HF_TOKEN, SSL_CERT_FILE and the proxy (HTTPS_PROXY)"
@@ -37,6 +38,7 @@ def hub_errors(name: HubName, what: str = "such file") -> Iterator[None]:
     from httpx2 import HTTPError
     from huggingface_hub import errors
 
+    _spell_what_servers_say()
     try:
         yield
     except errors.GatedRepoError as error:
@@ -69,6 +71,18 @@ def hub_errors(name: HubName, what: str = "such file") -> Iterator[None]:
         if isinstance(error, ValueError | RuntimeError) and isinstance(error.__cause__, OSError | HTTPError):
             raise _wrapped(name, error.__cause__) from error
         raise _badly_set_up(name, error) from error  # an unknown proxy or port, a token that is no header, ...
+
+
+def _spell_what_servers_say() -> None:
+    """The client prints warnings that a server sends; a terminal is not to obey them."""
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        if _spelled not in handler.filters:
+            handler.addFilter(_spelled)
+
+
+def _spelled(record: logging.LogRecord) -> bool:
+    record.msg, record.args = spelled_lines(record.getMessage()), ()
+    return True
 
 
 def endpoint() -> str:
