@@ -1,4 +1,4 @@
-"""The command ``pvae-zoo``: what it knows before a command is chosen, and how errors become one line.
+"""The command ``pvae-zoo``: what it knows before a command is chosen, and how it ends.
 
 Help and unknown commands need nothing but click: a command's module is imported when the command is used.
 """
@@ -6,20 +6,17 @@ Help and unknown commands need nothing but click: a command's module is imported
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 import click
 
 from pvae_zoo import __version__
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.cli.errors import INTERRUPTED, one_line_errors
+from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
-INTERRUPTED = 130
 ARGUMENTS = "pvae_zoo.arguments"
 """Key in a context's ``meta``: the command line as it was given, for what a picture notes of its making."""
 
@@ -28,6 +25,7 @@ COMMANDS = {
     "list": ("pvae_zoo.cli.zoo_commands", "list_command", "The models of the zoo and their figures."),
     "info": ("pvae_zoo.cli.info", "info_command", "One model: graphs, shapes, hashes, training."),
     "pull": ("pvae_zoo.cli.pull", "pull_command", "Bring a model here, whole and verified."),
+    "use": ("pvae_zoo.cli.use", "use_command", "Choose the model that commands mean when none is named."),
     "verify": ("pvae_zoo.cli.verify", "verify_command", "Check a bundle: hashes, contract, golden vectors."),
     "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
     "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),
@@ -80,32 +78,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _one_line_errors(ctx):
+        with one_line_errors(ctx):
             return super().invoke(ctx)
-
-
-@contextmanager
-def _one_line_errors(ctx: click.Context) -> Iterator[None]:
-    try:
-        yield
-    except PvaeZooError as error:
-        raise click.ClickException(str(error)) from error
-    except KeyboardInterrupt:
-        click.echo("Interrupted", err=True)
-        ctx.exit(INTERRUPTED)
-    except MemoryError as error:
-        raise click.ClickException("out of memory: lower --batch-size or the number of images") from error
-    except RuntimeError as error:
-        # onnxruntime's errors come from an extension module: they are known by where they were made.
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        raise click.ClickException(f"onnxruntime failed: {str(error).splitlines()[0]}") from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="pvae-zoo %(version)s")
 def cli() -> None:
     """Trained PixelVAEs over onnxruntime: samples, latent codes and a likelihood for every image.
+
+    An error is one line; with PVAE_ZOO_DEBUG=1 in the environment its traceback stands before it.
 
     \b
     Example:
@@ -116,27 +98,13 @@ def cli() -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits."""
+    open_closed_streams()
     try:
         cli.main(args, prog_name="pvae-zoo", standalone_mode=True)
     except SystemExit as end:
-        sys.exit(_flushed(end.code))
+        sys.exit(flushed(end.code))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        click.echo("Error: cannot write the output: the disk is full", err=True)
-        sys.exit(_flushed(1))
-
-
-def _flushed(code: Any) -> Any:
-    """The exit code, once all output is out: a reader that has left is no error, a full disk is one."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Python flushes once more on its way out: it must find nothing to complain about.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
-            click.echo(f"Error: cannot write the output: {error.strerror}", err=True)
-        return code or 1
-    return code
+    except OSError as error:  # `one_line_errors` lets those of the output through
+        click.echo(f"Error: {cannot_write(error)}", err=True)
+        sys.exit(flushed(1))

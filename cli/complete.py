@@ -14,7 +14,12 @@ from pvae_zoo.cli.output import exit_for_failures
 @click.command("complete")
 @paths_argument
 @click.option("--rows", type=click.IntRange(min=1), metavar="N", help="Keep the top N rows.")
-@click.option("--mask", type=click.Path(path_type=Path), metavar="FILE", help="Keep what is white in this PNG.")
+@click.option(
+    "--mask",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep what is white in this picture.",
+)
 @click.option("--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, help="Completions of each image.")
 @drawing_options("completions.png")
 def complete_command(paths: tuple[str, ...], rows: int | None, mask: Path | None, n: int, drawing: Drawing) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.cli.models import open_admitted
-from pvae_zoo.cli.options import json_option, model_argument
-from pvae_zoo.cli.output import FAILED, echo_json, table
+from pvae_zoo.cli.options import json_option, model_argument, refuse
+from pvae_zoo.cli.output import FAILED, echo, echo_json, table
 
 if TYPE_CHECKING:
     from pvae_zoo.conformance.results import Matrix, RuntimeResult
@@ -18,18 +18,34 @@ if TYPE_CHECKING:
 
 @click.command("conformance")
 @model_argument
-@click.option("--runtimes", metavar="A,B", help="Of onnxruntime, reference, tract, openvino, opencv, onnxruntime-node "
-              "and onnxruntime-web.  [default: all]")  # fmt: skip
 @click.option(
-    "--node-folder", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="DIR",
-    help="Whose node_modules hold the runtimes of npm.  [default: PVAE_ZOO_NODE_FOLDER, or where node looks]",
-)  # fmt: skip
+    "--runtimes",
+    metavar="A,B",
+    help="Only these of onnxruntime, reference, tract, openvino, opencv, onnxruntime-node and onnxruntime-web.  "
+    "[default: all]",
+)
 @click.option(
-    "--seconds", type=click.FloatRange(min=0, min_open=True), default=300, show_default=True, metavar="S",
-    help="That a runtime may take.",
-)  # fmt: skip
-@click.option("--save", is_flag=True, help="Write the matrix to the bundle's conformance.json, in place of an older.")
-@click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Write the model card to this file.")
+    "--node-folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="The folder whose node_modules hold the runtimes of npm.  "
+    "[default: PVAE_ZOO_NODE_FOLDER, or where node looks]",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300,
+    show_default=True,
+    metavar="S",
+    help="The time that each runtime may take.",
+)
+@click.option("--save", is_flag=True, help="Write the matrix to the bundle's conformance.json, in place of the last.")
+@click.option(
+    "--card",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the model card, with the saved matrix, to this file.",
+)
 @json_option
 def conformance_command(
     model: str,
@@ -61,6 +77,8 @@ def conformance_command(
     from pvae_zoo.registry import renew
 
     asked = chosen(runtimes)
+    if not any(runtime.name.startswith("onnxruntime-") for runtime in asked):
+        refuse("node_folder", because="none of --runtimes is one of npm")
     bundle = open_admitted(model)
     with progress_bar("runtimes") as progress:
         matrix = measure(bundle, asked, node_folder=node_folder, seconds=seconds, progress=progress)
@@ -81,17 +99,17 @@ def conformance_command(
 def _print(name: str, matrix: Matrix) -> None:
     from pvae_zoo.conformance.stored import failures_of
 
-    click.echo(f"{name} on {matrix.machine}: {matrix.images} images, {matrix.values:,} values in the sample")
+    echo(f"{name} on {matrix.machine}: {matrix.images} images, {matrix.values:,} values in the sample")
     roles = next(([graph.role for graph in row.graphs] for row in matrix.runtimes if row.graphs), [])
     installed = [row for row in matrix.runtimes if row.remedy is None]
     if installed:
         head = ("RUNTIME", "VERSION", *roles, "SAME PIXELS", "TIME", "")
-        click.echo(table([head, *(_cells(row) for row in installed)], right=range(2, len(head) - 1)))
+        echo(table([head, *(_cells(row) for row in installed)], right=range(2, len(head) - 1)))
     for row in matrix.runtimes:
         for line in failures_of(row):
-            click.echo(f"PROBLEM: {line}")
+            echo(f"PROBLEM: {line}")
         if row.remedy is not None:
-            click.echo(f"{row.name} is not installed: {row.remedy}")
+            echo(f"{row.name} is not installed: {row.remedy}")
 
 
 def _cells(row: RuntimeResult) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.cli.options import json_option
-from pvae_zoo.cli.output import FAILED, echo_json, mebibytes, table
+from pvae_zoo.cli.output import FAILED, echo, echo_json, mebibytes, table
 
 if TYPE_CHECKING:
     from pvae_zoo.diagnosis import Diagnosis
@@ -58,9 +58,9 @@ def _print(found: Diagnosis) -> None:
         ("pulled", mebibytes(found.cache_bytes) if found.pulled else "none"),
         *((f"  {name}", "all hashes hold" if state == "ok" else state) for name, state in found.pulled.items()),
     ]
-    click.echo(table(rows))
-    click.echo()
+    echo(table(rows))
+    echo()
     for problem in found.problems:
-        click.echo(f"PROBLEM: {problem}")
+        echo(f"PROBLEM: {problem}")
     if found.ok:
-        click.echo("All that sampling and scoring need is here.")
+        echo("All that sampling and scoring need is here.")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import click
 
-from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.models import open_named
+from pvae_zoo.cli.options import json_option, named_model
 from pvae_zoo.cli.output import echo_json
-from pvae_zoo.registry import DEFAULT_MODEL
 
 
 @click.command("explain")
-@click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")
+@named_model
 @click.option(
-    "--lang", type=click.Choice(["python", "javascript"]), default="python", show_default=True, help="Of the program."
+    "--lang",
+    type=click.Choice(["python", "javascript"]),
+    default="python",
+    show_default=True,
+    help="Language of the program.",
 )
 @json_option
 def explain_command(model: str, lang: str, as_json: bool) -> None:
@@ -30,9 +34,8 @@ def explain_command(model: str, lang: str, as_json: bool) -> None:
         pvae-zoo explain mnist --lang javascript > sample.mjs && node sample.mjs 7 digit.pgm mnist
     """
     from pvae_zoo.explain.program import program
-    from pvae_zoo.registry import open_bundle
 
-    config = open_bundle(model).config
+    config = open_named(model).config
     text = program(config, lang)
     if as_json:
         echo_json({"name": config.name, "lang": lang, "program": text})

@@ -8,16 +8,18 @@ from typing import Any
 import click
 
 from pvae_zoo.bundle import describe_tensors
-from pvae_zoo.cli.options import json_option
-from pvae_zoo.cli.output import bundle_size, echo_json, image_shape, mebibytes, number, table
-from pvae_zoo.registry import DEFAULT_MODEL, open_bundle
+from pvae_zoo.cli.models import open_named
+from pvae_zoo.cli.options import json_option, named_model
+from pvae_zoo.cli.output import bundle_size, echo, echo_json, image_shape, mebibytes, number, table
 
 
 @click.command("info")
-@click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")
+@named_model
 @json_option
 def info_command(model: str, as_json: bool) -> None:
     """Describe MODEL, a name of the zoo or the folder of a bundle: graphs, shapes, hashes, training, figures.
+
+    NLL is the bound -ELBO, in training and in what was measured; smaller is better.
 
     \b
     Example:
@@ -26,7 +28,7 @@ def info_command(model: str, as_json: bool) -> None:
     """
     from pvae_zoo.evaluation import stored_evaluations
 
-    bundle = open_bundle(model)
+    bundle = open_named(model)
     measured = stored_evaluations(bundle)
     if as_json:
         extra = {
@@ -52,10 +54,10 @@ def info_command(model: str, as_json: bool) -> None:
         ("path", f"{bundle.folder} ({mebibytes(bundle_size(bundle))})"),
         ("sha256", bundle.digest),
     ]
-    click.echo(f"{config.name}: {config.title}\n\n{table(facts)}\n")
+    echo(f"{config.name}: {config.title}\n\n{table(facts)}\n")
     for graph in config.graphs.values():
-        click.echo(f"{graph.file}  {mebibytes(graph.size)}  sha256 {graph.sha256}")
-        click.echo(f"    in   {describe_tensors(graph.inputs)}\n    out  {describe_tensors(graph.outputs)}")
+        echo(f"{graph.file}  {mebibytes(graph.size)}  sha256 {graph.sha256}")
+        echo(f"    in   {describe_tensors(graph.inputs)}\n    out  {describe_tensors(graph.outputs)}")
 
 
 def _training(training: dict[str, Any]) -> str:
@@ -67,7 +69,7 @@ def _training(training: dict[str, Any]) -> str:
     if "hours" in training:
         parts.append(training_time(training["hours"]))
     if training.get("valid_elbo_nats") is not None:
-        parts.append(f"best validation ELBO {training['valid_elbo_nats']:.2f} nats")
+        parts.append(f"best validation NLL {-training['valid_elbo_nats']:.2f} nats")
     return ", ".join(parts) or "-"
 
 

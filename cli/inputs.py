@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.cli.output import FAILED, say_repeats
+from pvae_zoo.cli.output import FAILED, echo, say_repeats
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.fit import Fit
 from pvae_zoo.runtime.images import ImageError, find_images
@@ -30,7 +30,7 @@ class Inputs:
 
     def stems(self) -> list[str]:
         """A file name for each image, without suffix; numbered where two are the same."""
-        stems = [PurePath(name).stem for name in self.names]
+        stems = [PurePath(name).stem.replace("\\", "_") for name in self.names]  # Windows takes it for a folder
         if len({stem.lower() for stem in stems}) == len(stems):
             return stems
         return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]
@@ -42,15 +42,15 @@ def read_inputs(paths: Sequence[str], image: ImageShape, fit: Fit) -> Inputs:
     for source in find_images(paths, say_repeats):
         result = fit.read(source, image)
         if isinstance(result, ImageError):
-            click.echo(f"{source.name}: {result}", err=True)
+            echo(f"{source.name}: {result}", err=True)
             failed += 1
         else:
             values, note = result
             if note is not None:
-                click.echo(f"{source.name}: {note}", err=True)
+                echo(f"{source.name}: {note}", err=True)
             images.append(values)
             names.append(source.name)
     if not images:
-        click.echo("Error: no image could be used", err=True)
+        echo("Error: no image could be used", err=True)
         click.get_current_context().exit(FAILED)
     return Inputs(np.stack(images), names, failed)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.options import json_option
-from pvae_zoo.cli.output import echo_json, exit_for_failures
+from pvae_zoo.cli.output import echo, echo_json, exit_for_failures
 from pvae_zoo.cli.scores import print_scores
 from pvae_zoo.errors import PvaeZooError
 
@@ -55,7 +55,7 @@ def _merge_scores(folder: Path, out: str | None, as_json: bool) -> None:
     else:
         with atomic_path(Path(out)) as path, path.open("w", encoding="utf-8") as file:
             summary = print_scores(head, parts.rows(), levels=header.levels, as_json=as_json, file=file)
-        click.echo(f"{out}: {header.sources} images of {header.model}")
+        echo(f"{out}: {header.sources} images of {header.model}")
     exit_for_failures(summary.failed, header.sources)
 
 
@@ -67,7 +67,7 @@ def _check_samples(folder: Path, as_json: bool) -> None:
         names = ("model", "model_sha256", "provider", "n", "seed", "temperature", "shards")
         echo_json({name: getattr(manifest, name) for name in names})
     else:
-        click.echo(
+        echo(
             f"{folder}: all {manifest.n} images of {manifest.model}, seed {manifest.seed}, are there and are what was "
             f"drawn ({manifest.shards} shards)"
         )

@@ -5,20 +5,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from pvae_zoo.cli.options import TRUST
+from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.bundle import Bundle
     from pvae_zoo.runtime.model import PixelVAE
 
 
+def open_named(model: str) -> Bundle:
+    """The bundle of a model; one that was not named on the command line is an error that says who named it."""
+    from pvae_zoo.current import VARIABLE
+    from pvae_zoo.registry import open_bundle
+
+    try:
+        return open_bundle(model)
+    except PvaeZooError as error:
+        source = click.get_current_context().get_parameter_source("model")
+        if source is ParameterSource.ENVIRONMENT:
+            raise PvaeZooError(f"{error} ({VARIABLE} names it)") from error
+        if source is ParameterSource.DEFAULT:
+            raise PvaeZooError(f"{error} (it is the current model: pvae-zoo use NAME changes that)") from error
+        raise
+
+
 def open_admitted(model: str) -> Bundle:
     """The bundle of a model, checked unless the registry vouches for it or the user does (``--trust``)."""
-    from pvae_zoo.registry import open_bundle
     from pvae_zoo.trust.admission import admit
 
-    bundle = open_bundle(model)
+    bundle = open_named(model)
     admit(bundle, trust=bool(click.get_current_context().meta.get(TRUST)))
     return bundle
 

@@ -19,11 +19,12 @@ from pvae_zoo.cli.options import (
     model_option,
     paths_argument,
     ray_options,
+    refuse,
     seed_option,
     shard_option,
     threads_option,
 )
-from pvae_zoo.cli.output import exit_for_failures, say_repeats
+from pvae_zoo.cli.output import echo, echo_json, exit_for_failures, say_repeats
 from pvae_zoo.cli.progress import progress_bar
 from pvae_zoo.cli.scores import print_scores
 
@@ -97,6 +98,8 @@ def nll_command(
         raise click.UsageError("--ray cuts into shards itself: leave out --shard")
     if (out is None) == (shard is not None or use_ray):
         raise click.UsageError("--out DIR goes with --shard and --ray, which write parts there: give both or neither")
+    if not use_ray:
+        refuse("workers", "per_part", "ray_address", because="they are for --ray: add it, or leave them out")
     fit = Fit(resize, binarize, convert, enlarge)
     sources = find_images(paths, say_repeats)
     scoring = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size)
@@ -190,11 +193,9 @@ def _score_on_ray(
 
 def _report_parts(as_json: bool, path: str, model: str, shards: int, count: int, failed: int, state: str) -> None:
     """One line on what was written, and the exit code of these images."""
-    from pvae_zoo.cli.output import echo_json
-
     if as_json:
         report: dict[str, Any] = {"path": path, "model": model, "shards": shards, "count": count, "failed": failed}
         echo_json(report)
     else:
-        click.echo(f"{path}: {count} image{'s' * (count != 1)} of {model}, {state}")
+        echo(f"{path}: {count} image{'s' * (count != 1)} of {model}, {state}")
     exit_for_failures(failed, count)

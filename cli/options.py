@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from pvae_zoo.registry import DEFAULT_MODEL
+from pvae_zoo.cli.app import ARGUMENTS
+from pvae_zoo.cli.output import echo
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,30 +32,72 @@ trust_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_noted_trust,
-    help="I know where MODEL comes from: do not check its graphs.",
+    help="I know where the model comes from: do not check its graphs.",
 )
 
 
+def _current_model() -> str:
+    from pvae_zoo.current import current_model
+
+    current = current_model()
+    if current.note:
+        echo(f"Note: {current.note}", err=True)
+    return current.name
+
+
+def _noted_model(ctx: click.Context, param: click.Parameter, model: str) -> str:
+    """Let what a picture notes of its making name the model, whoever chose it."""
+    if not given(ctx, "model") and not ctx.resilient_parsing:
+        ctx.meta[ARGUMENTS] = (*ctx.meta.get(ARGUMENTS, ()), "--model", model)
+    return model
+
+
 def model_option(command: Command) -> Command:
-    """``--model``, with ``--trust`` for one that nobody vouches for."""
+    """``--model``, by default the current one, with ``--trust`` for one that nobody vouches for."""
     named = click.option(
         "--model",
         "-m",
-        default=DEFAULT_MODEL,
-        show_default=True,
+        default=_current_model,
+        envvar="PVAE_ZOO_MODEL",
+        callback=_noted_model,
         metavar="MODEL",
-        help="Of the zoo, pulled, or a folder.",
+        help="Of the zoo, pulled, or a folder.  [default: the current one, see pvae-zoo use]",
     )
     return named(trust_option(command))
 
 
+named_model = click.argument("model", default=_current_model, envvar="PVAE_ZOO_MODEL", metavar="[MODEL]")
+"""``MODEL``, by default the current one, of a command that runs none of its graphs."""
+
+
 def model_argument(command: Command) -> Command:
-    """``MODEL``, with ``--trust`` for one that nobody vouches for."""
-    return click.argument("model", default=DEFAULT_MODEL, metavar="[MODEL]")(trust_option(command))
+    """``MODEL``, by default the current one, with ``--trust`` for one that nobody vouches for."""
+    return named_model(trust_option(command))
+
+
+def given(ctx: click.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def refuse(*names: str, because: str) -> None:
+    """Refuse options that would do nothing, where one of them stands on the command line.
+
+    Args:
+        names: of the parameters of the command.
+        because: why they do nothing, and what would make them do something: the message after ``--option``.
+
+    Raises:
+        click.UsageError: naming the options.
+    """
+    ctx = click.get_current_context()
+    idle = [param.opts[0] for param in ctx.command.params if param.name in names and given(ctx, param.name)]
+    if idle:
+        raise click.UsageError(f"{' and '.join(idle)} would do nothing: {because}")
 
 
 seed_option = click.option(
-    "--seed", type=int, callback=_checked_seed, default=0, show_default=True, metavar="N", help="Of all noise."
+    "--seed", type=int, callback=_checked_seed, default=0, show_default=True, metavar="N", help="Seed of all noise."
 )
 device_option = click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
@@ -132,9 +175,11 @@ def ray_options(command: Command) -> Command:
             help="With --ray: processes, each with the model and --threads cores (by default one).",
         ),
         click.option(
-            "--ray-address", metavar="ADDRESS", help="Of a running cluster, or auto.  [default: this machine]"
+            "--ray-address",
+            metavar="ADDRESS",
+            help="With --ray: address of a running cluster, or auto.  [default: start Ray on this machine]",
         ),
-        click.option("--ray", "use_ray", is_flag=True, help="Score on Ray; DIR must be shared by all nodes."),
+        click.option("--ray", "use_ray", is_flag=True, help="Score on Ray; all nodes must share the folder of --out."),
     ):
         command = option(command)
     return command

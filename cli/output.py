@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.trust.printable import spelled, spelled_lines
+
+if TYPE_CHECKING:
+    from pvae_zoo.bundle import Bundle
 
 FAILED = 1
 SOME_FAILED = 3
 
 
+def echo(text: str = "", *, err: bool = False, file: IO[str] | None = None) -> None:
+    """Lines of text on stdout or stderr, without anything that a terminal would obey."""
+    click.echo(spelled_lines(text), file, err=err)
+
+
 def echo_json(data: Any) -> None:
     """One JSON document on stdout; a figure that is no number is null."""
-    click.echo(json.dumps(finite(data), indent=2))
+    click.echo(json.dumps(finite(data), indent=2))  # ASCII, and nothing below a space but line ends
 
 
 def finite(data: Any) -> Any:
@@ -31,6 +39,7 @@ def finite(data: Any) -> Any:
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Rows as aligned columns, those with an index in ``right`` flush right."""
+    rows = [[spelled(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -47,7 +56,7 @@ def mebibytes(size: int) -> str:
 
 def say_repeats(count: int) -> None:
     """For `find_images`, on stderr: a folder given twice is a slip, and its images count once."""
-    click.echo(f"{count} image{'s' * (count != 1)} given twice, counted once", err=True)
+    echo(f"{count} image{'s' * (count != 1)} given twice, counted once", err=True)
 
 
 def bundle_size(bundle: Bundle) -> int:
@@ -67,5 +76,5 @@ def number(value: float | None, digits: int = 2) -> str:
 def exit_for_failures(failed: int, count: int) -> None:
     """End with 3 if some of ``count`` inputs failed, with 1 if all did."""
     if failed:
-        click.echo(f"Error: {failed} of {count} {'image' if count == 1 else 'images'} could not be used", err=True)
+        echo(f"Error: {failed} of {count} {'image' if count == 1 else 'images'} could not be used", err=True)
         click.get_current_context().exit(FAILED if failed == count else SOME_FAILED)

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.options import json_option
-from pvae_zoo.cli.output import echo_json
+from pvae_zoo.cli.output import echo, echo_json
 
 
 @click.command("push")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("repo", metavar="ORG/REPO")
-@click.option("--tag", metavar="TAG", help="Name the commit; a tag is never moved.")
-@click.option("--private", is_flag=True, help="Of a repository that is made.")
+@click.option("--tag", metavar="TAG", help="Give the commit this name; a tag is never moved.")
+@click.option("--private", is_flag=True, help="Make the repository a private one.")
 @json_option
 def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_json: bool) -> None:
     """Publish BUNDLE with its model card as a repository of the Hugging Face Hub.
@@ -44,13 +44,15 @@ def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_jso
         })  # fmt: skip
         return
     did = "published" if pushed.changed else "is there already, nothing to do"
-    click.echo(f"{bundle} {did}: {pushed.url}" + (f" (tag {pushed.tag})" if pushed.tag else ""))
+    echo(f"{bundle} {did}: {pushed.url}" + (f" (tag {pushed.tag})" if pushed.tag else ""))
 
 
 @click.command("register")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--license", default="mit", show_default=True, metavar="ID", help="Of the weights, an SPDX identifier.")
-@click.option("--published", metavar="ORG/REPO@COMMIT", help="Where the bundle was pushed.")
+@click.option(
+    "--license", default="mit", show_default=True, metavar="ID", help="The weights' licence, an SPDX identifier."
+)
+@click.option("--published", metavar="ORG/REPO@COMMIT", help="The repository and commit that the bundle was pushed to.")
 @json_option
 def register_command(bundle: Path, license: str, published: str | None, as_json: bool) -> None:
     """Write the hashes of BUNDLE into the registry.json beside it, which vouches for the bundles of the package.
@@ -76,4 +78,4 @@ def register_command(bundle: Path, license: str, published: str | None, as_json:
     if as_json:
         echo_json({"name": bundle.name, **asdict(entry)})
     else:
-        click.echo(f"{bundle.parent / REGISTRY}: {bundle.name}, {len(entry.files)} files")
+        echo(f"{bundle.parent / REGISTRY}: {bundle.name}, {len(entry.files)} files")

@@ -134,7 +134,8 @@ def sample_command(
             "files": [str(file) for file in files],
         })  # fmt: skip
     else:
-        click.echo(f"{out}: {n} image{'s' * (n > 1)} of {runtime.name} in {seconds:.1f} s on {runtime.provider}")
+        where = out if trace is None else f"{out} and {trace}"
+        click.echo(f"{where}: {n} image{'s' * (n > 1)} of {runtime.name} in {seconds:.1f} s on {runtime.provider}")
 
 
 def _drawn(runtime: PixelVAE, n: int, seed: int, temperature: float) -> Drawn:

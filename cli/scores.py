@@ -9,9 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
-import click
-
-from pvae_zoo.cli.output import finite
+from pvae_zoo.cli.output import echo, finite
+from pvae_zoo.trust.printable import spelled
 
 if TYPE_CHECKING:
     from pvae_zoo.runtime.score_files import Figures, Row, Summary
@@ -42,7 +41,7 @@ def print_scores(
     if as_json:
         _print_json(head, counted(), summary, file)
     else:
-        click.echo(f"{head['model']} on {head['provider']}", err=True)
+        echo(f"{head['model']} on {head['provider']}", err=True)
         _print_table(counted(), summary, levels, head["samples"], file)
     return summary
 
@@ -59,15 +58,16 @@ def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: in
         cells = [f"{figures.bits_per_dim:.4f}", *(f"{value:.2f}" for value in values)]
         return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
 
-    click.echo("  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH", file)
+    echo("  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH", file=file)
     for row in rows:
         blank = "error".rjust(widths[0]).ljust(sum(widths) + 2 * len(widths) - 2)
         note = f" ({row.note})" if row.note else ""
-        text = f"{blank}  {row.path}: {row.reason}"
-        click.echo(text if row.figures is None else f"{line(row.figures)}  {row.path}{note}", file)
+        path = spelled(row.path)  # a part may have come from anywhere
+        text = f"{blank}  {path}: {spelled(row.reason or '')}"
+        echo(text if row.figures is None else f"{line(row.figures)}  {path}{spelled(note)}", file=file)
     if summary.mean is not None:
         many = f"{summary.count} image{'s' * (summary.count > 1)}"
-        click.echo(f"{line(summary.mean)}  mean of {many}, standard error {summary.standard_error_nats:.2f} nats", file)
+        echo(f"{line(summary.mean)}  mean of {many}, standard error {summary.standard_error_nats:.2f} nats", file=file)
 
 
 def _print_json(head: dict[str, Any], rows: Iterable[Row], summary: Summary, file: IO[str] | None) -> None:

@@ -8,7 +8,7 @@ import click
 
 from pvae_zoo.cli.models import open_admitted
 from pvae_zoo.cli.options import device_option, json_option, model_argument
-from pvae_zoo.cli.output import FAILED, echo_json, table
+from pvae_zoo.cli.output import FAILED, echo, echo_json, table
 
 
 @click.command("selftest")
@@ -35,15 +35,15 @@ def selftest_command(model: str, device: str, as_json: bool) -> None:
         head = {"name": bundle.name, "sha256": bundle.digest, "ok": found.ok, "onnxruntime": found.onnxruntime}
         echo_json(head | {"machine": found.machine, "runs": runs})
     else:
-        click.echo(f"{bundle.name} with onnxruntime {found.onnxruntime} on {found.machine}")
+        echo(f"{bundle.name} with onnxruntime {found.onnxruntime} on {found.machine}")
         for name, run in found.runs.items():
-            click.echo(f"\n{run.provider or name}")
+            echo(f"\n{run.provider or name}")
             rows = [(f"  {role}", f"{difference:.1e}") for role, difference in run.largest_difference.items()]
             if rows:
-                click.echo(table([("  GRAPH", "LARGEST DIFFERENCE"), *rows], right=(1,)))
-                click.echo(f"  drawn images: {run.differing_pixels} of {run.pixels} values differ")
+                echo(table([("  GRAPH", "LARGEST DIFFERENCE"), *rows], right=(1,)))
+                echo(f"  drawn images: {run.differing_pixels} of {run.pixels} values differ")
             for problem in run.problems:
-                click.echo(f"  PROBLEM: {problem}")
-            click.echo(f"  {verdict(run)}")
+                echo(f"  PROBLEM: {problem}")
+            echo(f"  {verdict(run)}")
     if not found.ok:
         click.get_current_context().exit(FAILED)

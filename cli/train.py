@@ -174,7 +174,10 @@ def evaluate_command(
     runtime = load_model(model, device, threads)
     # Images of another size are cropped as they were for the model's validation.
     training = runtime.bundle.config.training
-    view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
+    try:
+        view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
+    except ValueError as error:
+        raise PvaeZooError(f"{runtime.bundle.folder / 'config.json'} is not valid: {error}") from error
     images = load_split(data, split, runtime.image, augmentation=view)  # type: ignore[arg-type]
     command = f"pvae-zoo evaluate {runtime.name} --data {data.name} --split {split} --samples {samples} --seed {seed}"
     command += f" --images {limit}" if limit else ""

@@ -10,7 +10,7 @@ import click
 
 from pvae_zoo.cli.models import open_admitted
 from pvae_zoo.cli.options import device_option, json_option, model_argument
-from pvae_zoo.cli.output import FAILED, echo_json
+from pvae_zoo.cli.output import FAILED, echo, echo_json
 from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def verify_command(model: str, checkpoint: Path | None, data: Path | None, device: str, as_json: bool) -> None:
     """Check MODEL, a name of the zoo or a bundle: hashes, the graphs' contract, and the golden vectors.
 
+    The hashes are those that the bundle itself states; whether the zoo's registry vouches for these is said too.
     Every output must be within 1e-4 of the golden one, and a wavefront must draw the golden images. With --data
     or --checkpoint (needs PyTorch) the graphs are compared with the weights that they were made from, the bundle's own
     if no others are named.
@@ -38,6 +39,7 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
         pvae-zoo verify mnist
         pvae-zoo verify mnist --data data/binarized_mnist
     """
+    from pvae_zoo.registry import pinned_configs
     from pvae_zoo.verification import verify_bundle
 
     bundle = open_admitted(model)
@@ -45,22 +47,26 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
         checkpoint = bundle.folder / bundle.config.weights.file
     found = verify_bundle(bundle, device)  # type: ignore[arg-type]
     parity = _parity(bundle, checkpoint, data) if checkpoint is not None and found.ok else None
+    pinned = bundle.config_sha256 in pinned_configs()
     ok = found.ok and (parity is None or parity.ok)
     if as_json:
-        report: dict[str, Any] = {"name": bundle.name, "path": str(bundle.folder), "ok": ok, **asdict(found)}
+        report: dict[str, Any] = {"name": bundle.name, "path": str(bundle.folder), "ok": ok, "pinned": pinned}
+        report |= asdict(found)
         echo_json(report | {"parity": None if parity is None else asdict(parity) | {"ok": parity.ok}})
     else:
-        click.echo(f"{bundle.name} at {bundle.folder}" + (f" on {found.provider}" if found.provider else ""))
-        click.echo(f"  files            {len(found.files)} of {len(bundle.files())} have the size and hash they should")
+        echo(f"{bundle.name} at {bundle.folder}" + (f" on {found.provider}" if found.provider else ""))
+        vouches = "vouches for this bundle" if pinned else "does not know this bundle: its own config alone does"
+        echo(f"  registry         {vouches}")
+        echo(f"  files            {len(found.files)} of {len(bundle.files())} have the size and hash they should")
         for role, difference in found.largest_difference.items():
-            click.echo(f"  {role:<16} differs from the golden vectors by at most {difference:.1e}")
+            echo(f"  {role:<16} differs from the golden vectors by at most {difference:.1e}")
         if found.pixels:
-            click.echo(f"  wavefront        {found.differing_pixels} of {found.pixels} drawn values differ")
+            echo(f"  wavefront        {found.differing_pixels} of {found.pixels} drawn values differ")
         if parity is not None:
             _print_parity(parity)
         for problem in found.problems:
-            click.echo(f"  PROBLEM          {problem}")
-        click.echo("everything holds" if ok else "does not hold")
+            echo(f"  PROBLEM          {problem}")
+        echo("everything holds" if ok else "does not hold")
     if not ok:
         click.get_current_context().exit(FAILED)
 
@@ -75,6 +81,6 @@ def _parity(bundle: Bundle, checkpoint: Path, data: Path | None) -> Parity:
 
 def _print_parity(parity: Parity) -> None:
     for name, difference in parity.largest_difference.items():
-        click.echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
-    click.echo(f"  ELBO             differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim", nl=False)
-    click.echo(f" ({parity.images:,} images)")
+        echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
+    elbo = f"differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim ({parity.images:,} images)"
+    echo(f"  ELBO             {elbo}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.models import open_admitted
-from pvae_zoo.cli.options import json_option, trust_option
+from pvae_zoo.cli.options import json_option, refuse, trust_option
 from pvae_zoo.cli.output import echo_json
 
 
@@ -38,8 +38,8 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
     from pvae_zoo.web.server import SiteServer, is_loopback
     from pvae_zoo.web.site import built_page, make_site, write_site
 
-    if out is not None and opens:
-        raise click.UsageError("--out writes files and serves nothing: leave out --open")
+    if out is not None:
+        refuse("port", "host", "opens", because="--out writes files and serves nothing")
     page = built_page()
     bundles = [open_admitted(model) for model in models or model_names()]
     site = make_site(bundles, page)

@@ -54,6 +54,17 @@ def _own_cache() -> Iterator[None]:
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_current_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test pulls is not what another means when it names no model."""
+    from pvae_zoo.current import VARIABLE, current_file
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    kept = current_file()
+    yield
+    kept.unlink(missing_ok=True)
+
+
 VOUCHED: set[str] = set()
 """Hashes of the configs of tiny bundles: the tests vouch for them, as the registry does for those of the package."""
 

@@ -32,6 +32,7 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.trust.printable import shown
 from pvae_zoo.trust.regular_files import open_regular
+from pvae_zoo.trust.stated import odd_statement
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -217,6 +218,9 @@ class Bundle:
             problem = shown(error, 200)
             raise PvaeZooError(f"{path} is not valid: {problem}; pull or export the bundle again") from error
         _check_names(path, self.config)
+        odd = odd_statement(stated)
+        if odd is not None:
+            raise PvaeZooError(f"{path} is not valid: {odd}; pull or export the bundle again")
 
     @property
     def name(self) -> str:

@@ -10,11 +10,14 @@ from typing import Any
 
 from pvae_zoo.bundle import Bundle, describe_tensors
 from pvae_zoo.conformance.stored import conformance_table, stored_matrix
+from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime.wavefront import step_count
 
 _TASK = "unconditional-image-generation"
+_RECIPE = ("weight_decay", "learning_rate", "batch_size", "best_step", "steps")
+_TRAINING = ("images_seen", "hours", "valid_elbo_nats", *_RECIPE)
 
 
 PICTURES = (
@@ -31,8 +34,14 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     Args:
         bundle: with what was measured of it.
         folder: where the card will lie; pictures of the model that are there are shown.
+
+    Raises:
+        PvaeZooError: if the bundle does not say what a card says of the training.
     """
     config, training = bundle.config, bundle.config.training
+    missing = [key for key in _TRAINING if key not in training]
+    if missing:
+        raise PvaeZooError(f"{bundle.folder} does not say of its training: {', '.join(missing)}; export it again")
     results = stored_evaluations(bundle)
     image, slope = config.image, config.steps["decoder_step"].geometry.slope
     wavefront = (
@@ -61,7 +70,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "hardware": f" on {training['hardware']}" if training.get("hardware") else "",
         "initialised": f"; started from {training['initialised_from']}" if training.get("initialised_from") else "",
         "valid_elbo": "-" if training["valid_elbo_nats"] is None else f"{-training['valid_elbo_nats']:.2f}",
-        **{key: training[key] for key in ("weight_decay", "learning_rate", "batch_size", "best_step", "steps")},
+        **{key: training[key] for key in _RECIPE},
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)

@@ -27,6 +27,9 @@ class ZooName:
     name: str
     revision: str | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
 
 @dataclass(frozen=True)
 class HubName:

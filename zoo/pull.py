@@ -66,8 +66,17 @@ def pull(model: str, *, offline: bool = False, repair: bool = False, bars: bool 
     return _from_cache(name) if offline else _from_hub(name, repair, bars)
 
 
+def needs_no_hub(model: str) -> bool:
+    """Whether a model ships with the package or is a folder, so that `pull` asks nobody.
+
+    Raises:
+        PvaeZooError: if there is no such model.
+    """
+    return _is_local(identify(model, pulling=True))
+
+
 def plan(model: str) -> Plan:
-    """What `pull` would download."""
+    """What `pull` would download; nothing is downloaded for it."""
     meant = identify(model, pulling=True)
     if _is_local(meant):
         bundle = Bundle(resolve(model))

@@ -105,31 +105,29 @@ def known_names() -> list[str]:
 
 
 def identify(text: str, *, pulling: bool = False) -> ModelName:
-    """What a user means by a name.
+    """What a user means by a name. One of the zoo always means the zoo, whatever lies in the working folder.
 
     Args:
         text: a name of the zoo, a repository of the Hub or a folder.
         pulling: whether the Hub is to be asked; otherwise only repositories that were pulled are meant.
 
     Raises:
-        PvaeZooError: if it may mean two things, with both spellings, or nothing, with the nearest name.
+        PvaeZooError: if it may be a folder and a repository, with both spellings, or nothing, with the nearest name.
     """
     known = known_names()
     meant = parse_name(text, known)
-    if isinstance(meant, FolderName):
-        return meant
+    if isinstance(meant, FolderName | ZooName):
+        return meant  # without a look at the working folder
     here = Path(text)
     if not (here / CONFIG).is_file():
-        if meant is None or (isinstance(meant, HubName) and here.is_dir() and not pulling and not _pulled(meant)):
+        if meant is None or (here.is_dir() and not pulling and not _pulled(meant)):
             raise PvaeZooError(_unknown(text, known))
         return meant
-    if isinstance(meant, ZooName) and here.resolve() != (bundles_folder() / meant.name).resolve():
-        raise PvaeZooError(f"{text!r} is both a model of the zoo and a folder here: write ./{text} for the folder")
-    if isinstance(meant, HubName) and (pulling or _pulled(meant)):
+    if meant is not None and (pulling or _pulled(meant)):
         raise PvaeZooError(
             f"{text!r} may be a folder here or a repository of the Hub: write ./{text} or hf://{text} for it"
         )
-    return meant if isinstance(meant, ZooName) else FolderName(here)
+    return FolderName(here)
 
 
 def published(name: ZooName) -> HubName:
@@ -140,8 +138,7 @@ def published(name: ZooName) -> HubName:
     """
     entry = read_registry().get(name.name)
     if entry is None or entry.repo is None:
-        asked = f"{name.name}@{name.revision}" if name.revision else name.name
-        raise PvaeZooError(f"{asked}: the model is not published anywhere: pull {name.name}, which ships with this")
+        raise PvaeZooError(f"{name}: the model is not published anywhere: pull {name.name}, which ships with this")
     return HubName(entry.repo, name.revision or entry.commit)
 
 

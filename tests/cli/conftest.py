@@ -22,6 +22,28 @@ def eight(make_tiny):
     return make_tiny(image=(1, 8, 8, 2), latents=3)
 
 
+PLAIN = {
+    "pull": ["mnist"],
+    "nll": ["images"],
+    "merge": ["parts"],
+    "reconstruct": ["images"],
+    "complete": ["images", "--rows", "4"],
+    "train": ["mnist", "--data", "data"],
+    "evaluate": ["--data", "data"],
+    "export": ["run", "--out", "bundle"],
+    "reproduce": ["figure4"],
+    "register": ["bundle"],
+    "push": ["bundle", "org/repo"],
+    "use": ["mnist"],
+}
+
+
+@pytest.fixture
+def plain():
+    """A function from a command's name to a line that click accepts, as short as may be."""
+    return lambda name: [name, *PLAIN.get(name, [])]
+
+
 @pytest.fixture
 def model(eight):
     """The bundle's folder, for ``--model``."""

@@ -3,12 +3,11 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 import pvae_zoo
-from pvae_zoo.cli.app import COMMANDS, cli
+from pvae_zoo.cli.app import COMMANDS
 
-HEAVY = ("numpy", "PIL", "rich", "onnxruntime", "torch", "dacite")
+HEAVY = ("numpy", "PIL", "tqdm", "huggingface_hub", "onnxruntime", "torch", "dacite")
 
 
 def loaded(*args):
@@ -29,7 +28,7 @@ def test_help_and_mistakes_import_nothing_heavy(args):
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "evaluate", "export")])
 def test_help_of_a_command_imports_neither_numpy_nor_onnxruntime(name):
-    assert loaded(name, "--help") == "['dacite']"
+    assert loaded(name, "--help") in ("[]", "['dacite']")
 
 
 def test_the_list_of_commands_is_the_table(run):
@@ -50,32 +49,6 @@ def test_python_m_is_the_same(tmp_path):
 def test_an_unknown_command_suggests_the_nearest(run, typed, meant):
     result = run(typed)
     assert result.exit_code == 2 and f"no command {typed!r}" in result.stderr and meant in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (pvae_zoo.PvaeZooError("what and how to mend it"), "Error: what and how to mend it\n"),
-        (MemoryError(), "Error: out of memory: lower --batch-size or the number of images\n"),
-        (
-            type("Fail", (RuntimeError,), {"__module__": "onnxruntime.capi"})("bad\nmore"),
-            "Error: onnxruntime failed: bad\n",
-        ),
-    ],
-)
-def test_an_error_is_one_line(run, monkeypatch, model, error, line):
-    def load(*args, **options):
-        raise error
-
-    monkeypatch.setattr("pvae_zoo.registry.open_bundle", load)
-    result = run("sample", "--model", model)
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", line)
-
-
-def test_a_bug_keeps_its_traceback(monkeypatch, model, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pvae_zoo.registry.open_bundle", lambda *args, **options: 1 / 0)
-    assert isinstance(CliRunner().invoke(cli, ["sample", "--model", model]).exception, ZeroDivisionError)
 
 
 def test_a_reader_that_leaves_is_no_traceback(model, folder):

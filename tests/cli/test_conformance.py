@@ -11,7 +11,7 @@ def test_the_table_has_a_line_for_each_runtime(run, model):
     title, head, first, second = result.stdout.splitlines()
     assert title.startswith("tiny on ") and "256 values in the sample" in title
     assert head.split()[:3] == ["RUNTIME", "VERSION", "encoder"] and "SAME PIXELS" in head
-    assert first.split()[0] == "onnxruntime" and first.endswith("all  1.0 x  passed")
+    assert first.split()[0] == "onnxruntime" and first.split()[-4:] == ["all", "1.0", "x", "passed"]
     assert second.split()[0] == "tract" and second.endswith("passed")
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_completions_are_the_librarys(run, model, folder, digits):
     assert np.array_equal([np.asarray(Image.open(path)) // 255 for path in found["files"]], expected[:, 0])
 
 
-@pytest.mark.parametrize("mode", ["L", "1"])
+@pytest.mark.parametrize("mode", ["L", "1", "RGB", "P", "LA"])
 def test_a_mask_keeps_what_is_white(run, model, folder, digits, mode):
     keep = np.random.default_rng(1).random((8, 8)) < 0.5
     Image.fromarray(keep.astype(np.uint8) * 255).convert(mode).save("mask.png")
@@ -115,11 +116,14 @@ def _mask(values, mode=None):
     [
         (lambda: _mask(np.zeros((8, 9), np.uint8)), "is 9x8: make it 8x8"),
         (lambda: _mask(np.full((8, 8), 7, np.uint8)), "must be black and white only"),
-        (lambda: _mask(np.zeros((8, 8), np.uint8), "RGB"), "must be black and white only"),
+        (lambda: _mask(np.full((8, 8, 3), (255, 0, 0), np.uint8)), "must be black and white only"),
+        (lambda: _mask(np.zeros((8, 8, 4), np.uint8)), "has transparent pixels"),
         (lambda: _mask(np.full((8, 8), 255, np.uint8)), "is all white"),
-        (lambda: Path("mask.png").write_text("no"), "is no PNG"),
+        (lambda: Path("mask.png").write_text("no"), "is damaged or no PNG"),
         (lambda: Path("mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30)), "mask.png"),
         (lambda: None, "cannot be read: No such file"),
+        pytest.param(lambda: os.mkfifo("mask.png"), "mask.png cannot be read", marks=pytest.mark.timeout(60)),
+        (lambda: os.mkdir("mask.png"), "mask.png cannot be read"),
     ],
 )
 def test_a_bad_mask_is_one_line(run, model, folder, make, said):

@@ -169,5 +169,7 @@ def test_a_trace_shows_the_images_being_painted(run, model):
     assert json.loads(result.stdout)["files"] == ["samples.png", "t.gif"]
     with Image.open("t.gif") as picture:
         assert picture.n_frames > 10
+    line = run("sample", "--model", model, "--n", 1, "--trace", "t.gif").stdout
+    assert line.startswith("samples.png and t.gif: 1 image of tiny in ")
     result = run("sample", "--model", model, "--trace", "t.mp4")
     assert result.exit_code == 1 and "cannot write the trace 't.mp4': give a .gif" in result.stderr

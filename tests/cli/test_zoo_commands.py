@@ -27,7 +27,7 @@ def test_list(run, zoo, eight):
     result = run("list")
     head, row = result.stdout.splitlines()
     assert head.split() == ["MODEL", "IMAGE", "PARAMETERS", "SIZE", "SPLIT", "NLL", "BITS/DIM", "IWAE", "PATH"]
-    assert row.split()[:2] == ["tiny", "1x8x8,"] and row.endswith(str(zoo / "mnist"))
+    assert row.split()[:3] == ["mnist", "*", "1x8x8,"] and row.endswith(str(zoo / "mnist"))
 
 
 def test_list_has_the_measured_figures(run, measured):
@@ -122,7 +122,70 @@ def test_pull_of_a_damaged_bundle_copies_nothing(run, flipped, tmp_path):
     assert result.exit_code == 1 and "not what was published" in result.stderr and not (tmp_path / "copy").exists()
 
 
+def test_a_damaged_bundle_does_not_end_the_list(run, measured, zoo):
+    for name in ("figures", "config", "graphs"):
+        shutil.copytree(zoo / "mnist", zoo / name)
+    (zoo / "figures" / EVALUATION).write_text("{")
+    (zoo / "config" / CONFIG).write_text("{")
+    (zoo / "graphs" / "prior.onnx").unlink()  # verify and doctor say so
+    for result, names in (
+        (run("list"), lambda result: [line.split()[0] for line in result.stdout.splitlines()[1:]]),
+        (run("list", "--json"), lambda result: [model["name"] for model in json.loads(result.stdout)["models"]]),
+    ):
+        assert result.exit_code == 0 and names(result) == ["mnist", "figures", "graphs"]
+        assert f"{EVALUATION} is not valid JSON" in result.stderr and "Note: config is left out: " in result.stderr
+
+
+ODD = [
+    {"hours": "x"}, {"hours": None}, {"hours": [1]}, {"images_seen": "many"}, {"images_seen": 1.5},
+    {"images_seen": True}, {"images_seen": 10**400}, {"valid_elbo_nats": "low"}, {"valid_elbo_nats": {}},
+    {"crop": 3}, {"crop": None}, {"crop": "upwards"}, {"scale": 3}, {"scale": None}, {"scale": "ab"}, {"scale": [1]},
+    {"scale": [1, "x"]}, {"scale": [2.0, 1.0]}, {"hardware": 5}, {"initialised_from": []}, {"steps": "x"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_odd_words_on_the_training_are_one_line(run, eight, copy_bundle, tmp_path, odd):
+    folder = copy_bundle(eight.bundle)
+    config = json.loads((folder / CONFIG).read_text())
+    config["training"] |= odd
+    (folder / CONFIG).write_text(json.dumps(config))
+    known = odd in ({"crop": "upwards"}, {"scale": [2.0, 1.0]})  # what they mean is known to evaluate alone
+    for line in (["info", folder], ["evaluate", folder, "--trust", "--data", tmp_path]):
+        result = run(*line)
+        if known and line[0] == "info":
+            assert result.exit_code == 0
+        else:
+            assert result.exit_code == 1 and result.stdout == "" and result.stderr.count("\n") == 1
+            assert f"{folder / CONFIG} is not valid: " in result.stderr and next(iter(odd)) in result.stderr
+
+
+def test_a_card_needs_what_it_says_of_the_training(run, eight, copy_bundle):
+    folder = copy_bundle(eight.bundle)
+    config = json.loads((folder / CONFIG).read_text())
+    config["training"] = {}
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert "training    -" in run("info", folder).stdout
+    result = run("push", folder, "org/repo")
+    assert result.exit_code == 1 and f"{folder} does not say of its training: images_seen, hours" in result.stderr
+
+
+def test_info_has_one_sign(run, measured, eight):
+    """The ELBO of training was shown beside the NLL of measuring, one negative and one positive."""
+    training = next(line for line in run("info").stdout.splitlines() if line.startswith("training"))
+    assert eight.bundle.config.training["valid_elbo_nats"] == -12.25
+    assert "best validation NLL 12.25 nats" in training and "ELBO" not in training
+
+
 # ---- verify ----
+
+
+def test_verify_says_whether_the_registry_vouches(run, model, eight, monkeypatch):
+    assert "  registry         vouches for this bundle\n" in run("verify", model).stdout
+    assert json.loads(run("verify", model, "--json").stdout)["pinned"] is True
+    monkeypatch.setattr(registry, "pinned_configs", frozenset)
+    assert "  registry         does not know this bundle" in run("verify", model, "--trust").stdout
+    assert json.loads(run("verify", model, "--trust", "--json").stdout)["pinned"] is False
 
 
 def test_verify_finds_nothing_wrong(run, model):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,15 +116,22 @@ def test_a_branch_that_moves_during_the_pull_is_followed(hub, published, other, 
     assert pull("org/tiny").source.revision == moved[0] == resolve("org/tiny").name
 
 
-def test_a_plan_fetches_the_config_alone(hub, published, files):
+def test_a_plan_downloads_nothing(hub, client, published, files):
     planned = plan("org/tiny")
-    assert hub.fetched == [CONFIG]
     assert planned.bytes_missing == sum(map(len, files.values())) and sorted(planned.missing) == ALL
     result = run("pull", "org/tiny", "--dry-run", "--json")
-    found = json.loads(result.stdout)
-    assert found["download_bytes"] == planned.bytes_missing - len(files[CONFIG])
+    assert json.loads(result.stdout)["download_bytes"] == planned.bytes_missing
+    assert hub.fetched == [] and not [path for path in client.home.rglob("*") if path.is_file()]
     pull("org/tiny")
+    hub.forget()
     assert plan("org/tiny").missing == () and "nothing to download" in run("pull", "org/tiny", "--dry-run").stdout
+    assert hub.fetched == []
+
+
+def test_a_plan_of_what_is_no_bundle(hub, client):
+    hub.add_repo("org/tiny", {"model.bin": b"x"})
+    result = run("pull", "org/tiny", "--dry-run")
+    assert result.exit_code == 1 and "is no bundle, or not a whole one: it has no config.json" in result.stderr
 
 
 def test_the_command_says_what_it_did(hub, published, tmp_path):
@@ -134,6 +142,7 @@ def test_the_command_says_what_it_did(hub, published, tmp_path):
     assert (tmp_path / "copy" / "README.md").read_text().startswith("---\n")
     line = run("pull", "org/tiny@v1").stdout
     assert line.startswith(f"tiny (org/tiny@{published}) is at ") and "all hashes hold)" in line
+    assert line.endswith("hf://org/tiny@v1 is the current model now: commands mean it when none is named\n")
 
 
 def test_list_and_doctor_know_what_was_pulled(hub, published):
@@ -368,3 +377,36 @@ def test_a_server_that_none_of_us_wrote(olah, point_client, files, gates, tmp_pa
     assert Bundle(resolve("org/tiny")).digest == gates.bundle.digest
     assert "no repository org/none" in error_of("org/none") or "cannot" in error_of("org/none")
     assert os.path.islink(resolve("org/tiny") / "encoder.onnx")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"HTTPS_PROXY": "foo://x:1", "HTTP_PROXY": "foo://x:1"},
+        {"HTTP_PROXY": "http://x:port", "HTTPS_PROXY": "http://x:port"},
+        {"HF_TOKEN": "\u00e9"},
+        {"SSL_CERT_FILE": "/etc/passwd", "HF_ENDPOINT": "https://127.0.0.1:9"},
+        {"SSL_CERT_FILE": "/nonexistent", "HF_ENDPOINT": "https://127.0.0.1:9"},
+        {"HF_ENDPOINT": "ht!tp:/x"},
+    ],
+    ids=lambda setting: " ".join(map("=".join, setting.items())),
+)
+def test_a_network_that_is_set_up_wrongly_is_one_line(hub, hub_env, setting):
+    environment = hub_env(hub.url) | {"NO_PROXY": ""} | setting
+    command = [sys.executable, "-m", "pvae_zoo", "pull", "org/tiny"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"Error: org/tiny: {environment['HF_ENDPOINT']} cannot be ")
+    assert "check the network, the proxy" in done.stderr or "check HF_ENDPOINT, HF_TOKEN" in done.stderr
+
+
+def test_a_warning_of_a_server_is_spelled_out(hub, hub_env, published):
+    hub.fail(Fault("*/api/models/*", times=None, headers={"X-HF-Warning": "news; \x1b[31mowned"}))
+    command = [sys.executable, "-m", "pvae_zoo", "pull", "org/tiny"]
+    done = subprocess.run(command, env=hub_env(hub.url), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "\\x1b[31mowned" in done.stderr and "\x1b" not in done.stderr
+
+
+def test_what_a_server_says_of_an_error_is_spelled_out(hub, published):
+    hub.fail(Fault(times=None, status=418, headers={"X-Error-Message": "\x1b[31mowned"}))
+    assert error_of().isprintable()

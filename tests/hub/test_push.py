@@ -92,6 +92,20 @@ def test_a_repository_can_be_private(hub, client, bundle):
     assert hub.repos["org/tiny"].private
 
 
+def test_a_public_repository_is_not_taken_for_a_private_one(hub, client, bundle):
+    push_bundle(bundle, "org/tiny")
+    assert "org/tiny is there already and is public" in error_of(bundle, "org/tiny", private=True)
+    push_bundle(bundle, "org/secret", private=True)
+    assert not push_bundle(bundle, "org/secret", private=True).changed
+
+
+def test_the_command_makes_a_private_repository(hub, client, bundle):
+    assert run("push", bundle.folder, "org/tiny", "--private").exit_code == 0 and hub.repos["org/tiny"].private
+    assert run("push", bundle.folder, "org/open").exit_code == 0 and not hub.repos["org/open"].private
+    result = run("push", bundle.folder, "org/open", "--private")
+    assert result.exit_code == 1 and "leave out --private" in result.stderr
+
+
 def test_a_damaged_bundle_is_not_pushed(hub, client, bundle):
     (bundle.folder / "prior.onnx").write_bytes(b"x")
     assert "prior.onnx" in error_of(bundle, "org/tiny") and hub.requests == []

@@ -92,3 +92,49 @@ def test_a_full_disk_keeps_the_old_file_and_says_what_to_do(small_disk):
     with pytest.raises(PvaeZooError, match=r"cannot write .*/file: the disk is full: free some space"):
         atomic_write(small_disk / "file", bytes(1 << 20))
     assert files(small_disk) == {"file": b"old"}
+
+
+# ---- links ----
+
+
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real").write_bytes(b"old")
+    (tmp_path / "second").symlink_to("there/real")
+    (tmp_path / "first").symlink_to("second")
+    atomic_write(tmp_path / "first", b"new")
+    assert (tmp_path / "first").is_symlink() and (tmp_path / "second").is_symlink()
+    assert files(tmp_path / "there") == {"real": b"new"} and not (tmp_path / "there" / "real").is_symlink()
+
+
+def test_a_link_to_a_file_that_is_not_there_makes_it(tmp_path):
+    (tmp_path / "link").symlink_to("folder/real")
+    atomic_write(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and files(tmp_path / "folder") == {"real": b"new"}
+
+
+def test_a_link_that_leads_to_itself_gives_way(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    atomic_write(tmp_path / "loop", b"new")
+    assert files(tmp_path) == {"loop": b"new"}
+
+
+def test_a_failure_behind_a_link_leaves_both(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("there/real")
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "link") as temporary:
+        assert temporary.parent == tmp_path / "there"
+        _ = 1 / 0
+    assert (tmp_path / "link").is_symlink() and files(tmp_path / "there") == {"real": b"old"}
+
+
+@pytest.mark.parametrize("digits", [40, 64])
+def test_a_file_that_is_named_by_its_hash_is_not_touched(tmp_path, digits):
+    """As in the Hub's cache, where several commits and repositories share it."""
+    blob = tmp_path / ("a" * digits)
+    blob.write_bytes(b"old")
+    (tmp_path / "evaluation.json").symlink_to(blob.name)
+    atomic_write(tmp_path / "evaluation.json", b"new")
+    assert not (tmp_path / "evaluation.json").is_symlink()
+    assert files(tmp_path) == {"evaluation.json": b"new", blob.name: b"old"}

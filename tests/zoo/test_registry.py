@@ -65,10 +65,10 @@ def test_a_folder_that_is_no_bundle_is_said_to_be_none(zoo, tmp_path):
     assert error_of("half-made").startswith("no model 'half-made'")
 
 
-def test_a_name_that_is_a_folder_here_too_is_ambiguous(zoo, tmp_path, gates, monkeypatch):
+def test_a_name_of_the_zoo_means_the_zoo_whatever_lies_here(zoo, tmp_path, gates, monkeypatch):
     shutil.copytree(gates.bundle.folder, tmp_path / "mnist")
-    assert error_of("mnist") == "'mnist' is both a model of the zoo and a folder here: write ./mnist for the folder"
-    assert resolve("./mnist").samefile(tmp_path / "mnist")
+    assert resolve("mnist") == zoo / "mnist"
+    assert resolve("./mnist").samefile(tmp_path / "mnist") and resolve("mnist/").samefile(tmp_path / "mnist")
     monkeypatch.chdir(zoo)
     assert resolve("mnist").samefile(zoo / "mnist")
 
@@ -94,7 +94,9 @@ def cached(gates, tmp_path, monkeypatch):
     return Path(shutil.copytree(gates.bundle.folder, repo / "snapshots" / ("c" * 40)))
 
 
-@pytest.mark.parametrize("text", ["org/repo", "hf://org/repo", "org/repo@v1", f"org/repo@{'c' * 40}"])
+@pytest.mark.parametrize(
+    "text", ["org/repo", "hf://org/repo", "org/repo@v1", f"org/repo@{'c' * 40}", f"org/repo@{'c' * 8}"]
+)
 def test_a_pulled_repository_is_found(zoo, cached, text):
     assert resolve(text) == cached
 

@@ -7,10 +7,13 @@ it holds is not trusted to be sound: every file is hashed before onnxruntime see
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from pvae_zoo.bundle import CONFIG
 from pvae_zoo.names import HubName
+
+_SHORT = re.compile(r"[0-9a-f]{7,39}")
 
 
 def cache_folder() -> Path:
@@ -29,12 +32,17 @@ def has_repository(repo: str) -> bool:
 def cached_snapshot(name: HubName) -> Path | None:
     """The folder of a pulled revision (a branch, a tag or a commit; by default the main branch), None if there is none.
 
-    A branch is where it stood when it was last pulled.
+    A branch is where it stood when it was last pulled. A commit may be cut short, as ``pvae-zoo list`` shows it.
     """
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name.repo, CONFIG, revision=name.revision)
-    return Path(found).parent if isinstance(found, str) else None
+    if isinstance(found, str):
+        return Path(found).parent
+    if name.revision is None or not _SHORT.fullmatch(name.revision):
+        return None
+    matching = list(_folder_of(name.repo).glob(f"snapshots/{name.revision}*/{CONFIG}"))
+    return matching[0].parent if len(matching) == 1 else None
 
 
 def cached_bundles() -> list[tuple[str, Path]]:

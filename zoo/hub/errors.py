@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,10 @@ from pvae_zoo.atomic import write_error
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.hub.cache import cache_folder
 from pvae_zoo.names import HubName
+from pvae_zoo.trust.printable import shown, spelled_lines
 
 _TOKEN = "set HF_TOKEN, or run hf auth login"
+_SETTINGS = "HF_ENDPOINT, HF_TOKEN, SSL_CERT_FILE and the proxy (HTTPS_PROXY)"
 
 
 class HubUnreachable(PvaeZooError):
@@ -29,11 +33,12 @@ def hub_errors(name: HubName, what: str = "such file") -> Iterator[None]:
 
     Raises:
         HubUnreachable: if the Hub gave no answer, or an answer that says to come back later.
-        PvaeZooError: for everything else that is known to go wrong.
+        PvaeZooError: for everything else that goes wrong.
     """
     from httpx2 import HTTPError
     from huggingface_hub import errors
 
+    _spell_what_servers_say()
     try:
         yield
     except errors.GatedRepoError as error:
@@ -59,11 +64,25 @@ def hub_errors(name: HubName, what: str = "such file") -> Iterator[None]:
         raise HubUnreachable(_unreachable(name, error)) from error
     except OSError as error:
         raise _os_error(name, error) from error
-    except (ValueError, RuntimeError) as error:
+    except PvaeZooError:
+        raise
+    except Exception as error:
         # So the client wraps what stopped a forced download or an upload.
-        if not isinstance(error.__cause__, OSError | HTTPError):
-            raise
-        raise _wrapped(name, error.__cause__) from error
+        if isinstance(error, ValueError | RuntimeError) and isinstance(error.__cause__, OSError | HTTPError):
+            raise _wrapped(name, error.__cause__) from error
+        raise _badly_set_up(name, error) from error  # an unknown proxy or port, a token that is no header, ...
+
+
+def _spell_what_servers_say() -> None:
+    """The client prints warnings that a server sends; a terminal is not to obey them."""
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        if _spelled not in handler.filters:
+            handler.addFilter(_spelled)
+
+
+def _spelled(record: logging.LogRecord) -> bool:
+    record.msg, record.args = spelled_lines(record.getMessage()), ()
+    return True
 
 
 def endpoint() -> str:
@@ -122,7 +141,13 @@ def _unreachable(name: HubName, error: BaseException) -> str:
     )
 
 
+def _badly_set_up(name: HubName, error: BaseException) -> PvaeZooError:
+    return PvaeZooError(f"{name}: {endpoint()} cannot be asked ({_line(error)}): check {_SETTINGS}")
+
+
 def _os_error(name: HubName, error: OSError) -> PvaeZooError:
+    if isinstance(error, ssl.SSLError) or (error.errno == errno.ENOENT and error.filename is None):  # no certificates
+        return _badly_set_up(name, error)
     if error.errno is None:  # the client's own: a length that is not what was announced
         return HubUnreachable(f"{name}: the download is not whole ({_line(error)}): pull again")
     if error.errno in (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ENETUNREACH, errno.EHOSTUNREACH):
@@ -131,5 +156,6 @@ def _os_error(name: HubName, error: OSError) -> PvaeZooError:
 
 
 def _line(error: BaseException) -> str:
+    """The first line of what a client or a server says, fit for a terminal."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:200]
+    return shown((lines or [type(error).__name__])[0], 200)

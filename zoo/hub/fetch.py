@@ -12,7 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pvae_zoo.bundle import CARD, CONFIG, MEASURED, Bundle, FileSpec
+from pvae_zoo.bundle import (
+    CARD,
+    CONFIG,
+    GOLDEN,
+    MEASURED,
+    ROLES,
+    TWO_LEVEL_ROLES,
+    WEIGHTS,
+    Bundle,
+    FileSpec,
+)
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.hub.cache import as_stated, cache_folder, cached_snapshot
 from pvae_zoo.hub.errors import endpoint, hub_errors
@@ -45,15 +55,20 @@ def find_commit(name: HubName) -> HubName:
 
 
 def plan_pull(pinned: HubName) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What `pull_commit` would download; the config alone is fetched, which names the other files.
+    """What `pull_commit` would download, as the repository lists it; nothing is downloaded for that.
 
     Returns:
         Sizes in bytes by file name, and the names of the files that are not here.
+
+    Raises:
+        PvaeZooError: if the repository holds no bundle.
     """
-    bundle, fetched = _config_of(pinned, repair=False)
-    infos = _listing(pinned, bundle)
-    missing = [*fetched, *(info.filename for info in infos if info.will_download)]
-    return {info.filename: info.file_size or 0 for info in infos}, tuple(missing)
+    # Every file of a bundle has one name that it must have: the config is not needed to know them.
+    graphs = dict.fromkeys(f"{role}.onnx" for role in (*ROLES, *TWO_LEVEL_ROLES))
+    infos = _found(pinned, [*graphs, GOLDEN, WEIGHTS])
+    if all(info.filename != CONFIG for info in infos):
+        raise PvaeZooError(f"{pinned} is no bundle, or not a whole one: it has no {CONFIG}")
+    return {info.filename: info.file_size or 0 for info in infos}, tuple(i.filename for i in infos if i.will_download)
 
 
 def pull_commit(pinned: HubName, *, repair: bool = False, bars: bool = False) -> tuple[Bundle, tuple[str, ...]]:
@@ -147,13 +162,8 @@ def _listing(pinned: HubName, bundle: Bundle) -> list[DryRunFileInfo]:
     Raises:
         PvaeZooError: if one is missing there or has another size.
     """
-    from huggingface_hub import snapshot_download
-
     specs = {spec.file: spec for spec in bundle.files()}
-    with hub_errors(pinned), _bars(False):
-        infos = snapshot_download(
-            pinned.repo, revision=pinned.revision, allow_patterns=[CONFIG, *specs, CARD, *MEASURED], dry_run=True
-        )
+    infos = _found(pinned, [*specs])
     there = {info.filename: info for info in infos}
     for name, spec in specs.items():
         if name not in there:
@@ -163,6 +173,16 @@ def _listing(pinned: HubName, bundle: Bundle) -> list[DryRunFileInfo]:
             raise PvaeZooError(
                 f"{pinned} has {name} with {info.file_size} bytes, its {CONFIG} says {spec.size}: not downloaded"
             )
+    return infos
+
+
+def _found(pinned: HubName, files: list[str]) -> list[DryRunFileInfo]:
+    """Those of the files that the repository has, and its config, card and figures."""
+    from huggingface_hub import snapshot_download
+
+    wanted = [CONFIG, *files, CARD, *MEASURED]
+    with hub_errors(pinned), _bars(False):
+        infos = snapshot_download(pinned.repo, revision=pinned.revision, allow_patterns=wanted, dry_run=True)
     return sorted(infos, key=lambda info: info.filename)
 
 

@@ -42,11 +42,11 @@ def push_bundle(bundle: Bundle, repo: str, *, tag: str | None = None, private: b
         bundle: every file is verified first.
         repo: ``ORG/REPO``; is made if it does not exist.
         tag: names the commit; a tag is never moved.
-        private: of a repository that is made.
+        private: make the repository a private one; one that is there must be private.
 
     Raises:
         HubUnreachable: if the Hub gives no answer.
-        PvaeZooError: if a file is damaged, the Hub refuses, or the tag names another commit.
+        PvaeZooError: if a file is damaged, the Hub refuses, the repository is public, or the tag names another commit.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
@@ -55,7 +55,13 @@ def push_bundle(bundle: Bundle, repo: str, *, tag: str | None = None, private: b
     api = HfApi()
     with hub_errors(name):
         api.create_repo(repo, private=private, exist_ok=True)
-        parent = api.model_info(repo).sha
+        info = api.model_info(repo)
+        if private and not info.private:
+            raise PvaeZooError(
+                f"{repo} is there already and is public: make it private at {endpoint()}/{repo}/settings first, or "
+                "leave out --private"
+            )
+        parent = info.sha
         stored = _stored_hashes(api, repo)
         changed = any(stored.get(file) not in _hashes(data) for file, data in contents.items())
         taken = _tag_commit(api, repo, tag)

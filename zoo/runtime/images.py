@@ -10,7 +10,6 @@ import fnmatch
 import lzma
 import os
 import re
-import unicodedata
 import zipfile
 import zlib
 from collections import Counter
@@ -21,13 +20,12 @@ from pathlib import Path, PurePath, PurePosixPath
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime.archives import ARCHIVES
 from pvae_zoo.runtime.image_kinds import HEAD_BYTES, SUFFIXES, kind_of
+from pvae_zoo.trust.printable import spelled
 
 MAX_BYTES = 256 << 20
 
 _DAMAGE = (OSError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 """What a damaged, encrypted or oddly compressed member raises."""
-_TURNS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
-"""Classes of the characters that make a terminal write backwards."""
 
 
 class ImageError(PvaeZooError):
@@ -44,7 +42,7 @@ class ImageSource:
 
     Attributes:
         name: the path as shown to the user, ``archive.zip/inner/name.png`` for a member of a zip; characters that
-            would upset a terminal or a UTF-8 file are replaced.
+            would upset a terminal or a UTF-8 file are spelled out.
         path: the file, or the zip that it is in.
         member: the entry in that zip.
         problem: why it cannot be read, where that is known already.
@@ -291,10 +289,5 @@ def reason(error: BaseException) -> str:
 
 
 def shown(text: str | os.PathLike[str]) -> str:
-    """Without what a terminal obeys (control characters, line ends, turns) and bytes that are no UTF-8."""
-    text = os.fspath(text)
-    return text if text.isprintable() else "".join("\ufffd" if _is_obeyed(c) else c for c in text)
-
-
-def _is_obeyed(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(character) in _TURNS
+    """Without what a terminal obeys, and bytes that are no UTF-8, which cannot be printed: both are spelled out."""
+    return spelled(os.fspath(text))

@@ -6,15 +6,16 @@ what is no value of a model: the unknown part of an image, and an empty place.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.runtime.decoding import decode_image
+from pvae_zoo.runtime.images import MAX_BYTES, ImageError
+from pvae_zoo.trust.regular_files import open_regular
 
 LEVELS = 256
 UNKNOWN = 128
@@ -70,26 +71,24 @@ def top_rows(image: ImageShape, rows: int) -> NDArray[np.bool_]:
 
 
 def read_mask(path: Path, image: ImageShape) -> NDArray[np.bool_]:
-    """A mask ``(H, W)`` from a black-and-white PNG: white is kept, black is drawn.
+    """A mask ``(H, W)`` from a picture in black and white, grey or RGB: white is kept, black is drawn.
 
     Raises:
         PvaeZooError: if it is no such picture, of another size, or all white.
     """
     try:
-        data = io.BytesIO(path.read_bytes())
-        Image.open(data, formats=["PNG"]).verify()  # the checksums, which load() leaves out
-        with Image.open(data, formats=["PNG"]) as picture:
-            mode, size, values = picture.mode, picture.size, np.asarray(picture.convert("L"))
-    except UnidentifiedImageError as error:
-        raise PvaeZooError(f"the mask {path} is no PNG: give a black-and-white PNG") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PvaeZooError(f"the mask {path} cannot be read: {reason}") from error
+        with open_regular(path) as file:  # a pipe would be waited for
+            picture, _ = decode_image(file.read(MAX_BYTES), 1, convert=True)
+    except OSError as error:
+        raise PvaeZooError(f"the mask {path} cannot be read: {error.strerror}") from error
+    except ImageError as error:
+        raise PvaeZooError(f"the mask {path} {error}") from error
+    size, values = picture.size, np.asarray(picture)
     if size != (image.width, image.height):
         raise PvaeZooError(
             f"the mask {path} is {size[0]}x{size[1]}: make it {image.width}x{image.height}, like the images"
         )
-    if mode not in ("1", "L") or not np.isin(values, (0, 255)).all():
+    if not np.isin(values, (0, 255)).all():
         raise PvaeZooError(f"the mask {path} must be black and white only: white is kept, black is drawn")
     if values.all():
         raise PvaeZooError(f"the mask {path} is all white, so there is nothing to draw: paint black what to draw")

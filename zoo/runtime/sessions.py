@@ -79,7 +79,7 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised, and its log is in colours and the words of the graph
     # Idle threads sleep: spinning ones would take the cores from the sessions beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device == "cpu" or (device == "auto" and CUDA not in ort.get_available_providers()):

@@ -1,6 +1,6 @@
 import pytest
 
-from pvae_zoo.trust.printable import shown
+from pvae_zoo.trust.printable import shown, spelled, spelled_lines
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,9 @@ def test_what_has_no_spelling_is_named_by_its_type():
 
 def test_a_long_text_is_cut_before_it_is_spelled():
     assert shown("\x1b" * (1 << 26)) == "\\x1b" * 14 + "\\..."
+
+
+def test_a_whole_text_is_spelled_and_keeps_its_spaces_or_its_lines():
+    text = "\u2066a\u202f1\x07\nb\x9b" * 100
+    assert spelled(text) == "\\u2066a\u202f1\\x07\\nb\\x9b" * 100 == spelled(spelled(text))
+    assert spelled_lines("a\x1b[2J\n\u200fb\r\n") == "a\\x1b[2J\n\\u200fb\\r\n"
