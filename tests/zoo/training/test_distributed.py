@@ -48,7 +48,7 @@ with joined_world() as world:
     trainer.bf16 = False
     trainer.resume()
     trainer.train(images, images)
-    torch.save(trainer.model.state_dict(), out / f"weights{world.rank}.pt")
+    torch.save(trainer.trainee.model.state_dict(), out / f"weights{world.rank}.pt")
     said = {"answers": answers, "first": finished, "stopped_at": stopped_at, "step": trainer.progress.step}
     (out / f"said{world.rank}.json").write_text(json.dumps(said))
 """
@@ -89,6 +89,10 @@ def together(tmp_path_factory, images, recipe):
     return out
 
 
+def averages(trainer):
+    return {name.removeprefix("model."): value.clone() for name, value in trainer.state.average.items()}
+
+
 def said(folder):
     return [json.loads((folder / f"said{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -119,14 +123,14 @@ def test_two_processes_hold_the_same_weights(together):
 def test_two_processes_compute_what_one_does_with_twice_the_batch(together, tmp_path, images, recipe):
     alone = Trainer(replace(recipe, training=replace(recipe.training, batch_size=8)), tmp_path, world=World())
     alone.bf16 = False
-    start = {name: value.clone() for name, value in alone.ema.items()}
+    start = {name: value.clone() for name, value in averages(alone).items()}
     alone.train(as_set(images), as_set(images))
     checkpoint = load_checkpoint(together / "run" / LATEST)
     assert checkpoint.progress.images == alone.progress.images == 64
     assert checkpoint.progress.best_elbo == pytest.approx(alone.progress.best_elbo, abs=1e-5)
-    for section, tensors in (("model", alone.model.state_dict()), ("ema", alone.ema)):
+    for section, tensors in (("model", alone.trainee.model.state_dict()), ("ema", averages(alone))):
         torch.testing.assert_close(checkpoint.section(section), dict(tensors), rtol=0, atol=1e-5)
-    assert max(float((value - start[name]).abs().max()) for name, value in alone.ema.items()) > 1e-3
+    assert max(float((value - start[name]).abs().max()) for name, value in averages(alone).items()) > 1e-3
 
 
 def test_one_process_reports_for_all(together):
