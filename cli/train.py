@@ -176,7 +176,11 @@ class Wish:
             wanted = self._stored(wanted, out)
         elif (out / LATEST).exists():
             raise PvaeZooError(f"{out} already holds a run: add --resume to go on, or choose another --out")
-        options = {"steps": self.steps, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
+        options: dict[str, Any] = {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+        }
         options |= {"learns": self.only}
         wanted = changed(wanted, **{name: value for name, value in options.items() if value is not None})
         return wanted, out, None if self.init is None else given_weights(self.init)

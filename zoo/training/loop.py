@@ -209,8 +209,9 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms: Terms = self.network(x, noise)
         loss = self.trainee.loss(terms, kl_weights(config, step), aid_weight(config, step))
+        rate = learning_rate(config, step) * self.guard.watch.factor
         for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * learning_rate(config, step) * self.progress.watch.factor
+            group["lr"] = group["rate"] * rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -53,14 +53,14 @@ class Pace:
     def __init__(self, seconds: float, start: float, warmup: int) -> None:
         self.seconds, self.start, self.warmup = seconds, start, warmup
         self.steps = -UNTIMED
-        self._since = start
+        self._since = self._last = start
 
     def step(self, now: float) -> bool:
         """Count a step that ended ``now``; whether enough are measured.
 
         That is 20 steps and a fiftieth of the time, or the whole warm-up; a tenth of the time in any case.
         """
-        self.steps += 1
+        self.steps, self._last = self.steps + 1, now
         if self.steps <= 0:
             self._since = now
             # Steps so slow that even these few are a third of the time: what was seen of them must do.
@@ -78,6 +78,7 @@ class Pace:
             validation: seconds that a validation takes.
             validate_every: steps between validations; there is one at the end too.
         """
-        took = (now - self._since) / self.steps if self.steps > 0 else (now - self.start) / (UNTIMED + self.steps)
+        timed = self.steps > 0
+        took = (self._last - self._since) / self.steps if timed else (self._last - self.start) / (UNTIMED + self.steps)
         left = MARGIN * self.seconds - (now - self.start) - validation
         return max(step + 1, step + int(left / max(1e-9, took + validation / validate_every)))
