@@ -58,7 +58,8 @@ def take_weights(state: State, given: Checkpoint, name: str, *, anew: bool = Fal
     found = {f"model.{key}": value for key, value in given.section("ema").items()}
     found |= {f"auxiliary.{key}": value for key, value in given.section("auxiliary_ema").items()}
     taken = {k: v for k, v in found.items() if k in state.weights and state.weights[k].shape == v.shape}
-    if not any(key.startswith("model.") for key in taken):
+    # A bias of the same length says nothing.
+    if not any(key.startswith("model.") and value.dim() > 1 for key, value in taken.items()):
         raise PvaeZooError(f"--init {name}: no weight of that model fits this recipe")
     if state.trainee.learns == "prior":
         standing = [k for k in state.weights if k.startswith("model.") and not k.startswith(upper_names(architecture))]

@@ -147,12 +147,13 @@ class Trainer:
             PvaeZooError: if the bound leaps or is not finite once too often, or an image cannot be read.
         """
         start = self.clock()
+        batch_indices(self.config, len(images), self.world, self.progress.step)  # refuses too few of them
         with locked(self.out) if self.world.rank == 0 else nullcontext():
             self._tidy()
+            if self.network is not self._eager:
+                self._check_compiled(images)
+            self.guard.begin()
             try:
-                if self.network is not self._eager:
-                    self._check_compiled(images)
-                self.guard.begin()
                 return self._walk(images, valid, start, max_minutes)
             except PvaeZooError:
                 with suppress(PvaeZooError):  # a disk that was full may still be

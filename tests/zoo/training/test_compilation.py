@@ -157,5 +157,5 @@ def test_a_compiler_that_loses_a_gradient_stops_the_run(train, monkeypatch):
         return right(self, z.detach() if torch.compiler.is_compiling() else z)
 
     monkeypatch.setattr(Upsampling, "forward", wrong)
-    with pytest.raises(PvaeZooError, match="torch.compile computes another gradient than PyTorch for encoder"):
+    with pytest.raises(PvaeZooError, match=r"torch\.compile computes another gradient than PyTorch for encoder"):
         train(compile_model=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
 from pvae_zoo.training.datasets import ImageSet
@@ -136,3 +137,43 @@ def test_two_processes_compute_what_one_does_with_twice_the_batch(together, tmp_
 def test_one_process_reports_for_all(together):
     rows = [json.loads(line) for line in (together / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [3, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"WORLD_SIZE": "2"},
+            "WORLD_SIZE=2 is set and RANK, MASTER_ADDR, MASTER_PORT not: start several processes with",
+        ),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' is no number"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
+            "RANK=2 is none of WORLD_SIZE=2 processes",
+        ),
+    ],
+)
+def test_variables_that_do_not_fit_together_are_one_line(monkeypatch, variables, message):
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PvaeZooError, match=message), joined_world():
+        pass
+
+
+def test_each_process_has_the_gpu_of_its_local_rank(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert World(5, 8, local_rank=1).device("cuda") == torch.device("cuda", 1) and chosen == [1]
+    assert World(5, 8, local_rank=1).device("cpu") == torch.device("cpu")
+    with pytest.raises(PvaeZooError, match="3 processes on this machine and 2 GPUs: start one for each"):
+        World(2, 3, local_rank=2).device("cuda")
+
+
+def test_cuda_that_is_not_there_is_one_line(monkeypatch, tmp_path, recipe):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(PvaeZooError, match="PyTorch finds no CUDA device: install its CUDA build"):
+        Trainer(recipe, tmp_path, world=World(), device="cuda")

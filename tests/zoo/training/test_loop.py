@@ -14,7 +14,7 @@ import torch
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.training import loop, validation
+from pvae_zoo.training import loop, schedule, validation
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
@@ -249,6 +249,15 @@ def test_an_epoch_shows_every_image_once_and_ranks_share_it(recipe):
     np.testing.assert_array_equal(alone, np.concatenate(steps[4]))
 
 
+def test_the_order_of_an_epoch_is_drawn_once(tmp_path, images, recipe, monkeypatch):
+    drawn = []
+    original = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: drawn.append(tuple(seed)) or original(seed))
+    schedule._permutation.cache_clear()
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))  # 12 steps, 5 an epoch, each read ahead
+    assert drawn == [(3, 0), (3, 1), (3, 2)]
+
+
 def test_fewer_images_than_a_batch_are_refused(recipe):
     with pytest.raises(PvaeZooError, match=r"3 training images are fewer than one batch of 4: .*batch_size"):
         batch_indices(recipe.training, 3, ALONE, 0)
@@ -373,3 +382,92 @@ def test_a_run_counts_what_its_initial_weights_cost(tmp_path, images, recipe):
     second = trainer_for(recipe, tmp_path / "second")
     second.initialise(load_checkpoint(tmp_path / "first" / LATEST), "first")
     assert second.progress.images == first.progress.images > 0 and second.progress.seconds == first.progress.seconds
+
+
+class Damaged(ImageSet):
+    """A set of which one image cannot be read."""
+
+    def __init__(self, images, bad):
+        self._images, self._bad = images, bad
+
+    def __len__(self):
+        return len(self._images)
+
+    def read(self, indices, generator):
+        if self._bad in indices:
+            raise PvaeZooError("image.png is damaged")
+        return self._images.read(indices, generator)
+
+
+def test_a_damaged_image_leaves_a_checkpoint_that_goes_on(tmp_path, images, recipe):
+    whole = trainer_for(recipe, tmp_path / "whole")
+    whole.train(as_set(images), as_set(images))
+    bad = batch_indices(recipe.training, len(images), ALONE, 3)[0]
+    with pytest.raises(PvaeZooError, match="damaged"):
+        trainer_for(recipe, tmp_path / "parts").train(Damaged(as_set(images), bad), as_set(images))
+    again = trainer_for(recipe, tmp_path / "parts")
+    again.resume()
+    assert again.progress.step == 2  # it is read ahead
+    again.train(as_set(images), as_set(images))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("bad_step", [0, 5])
+def test_a_damaged_image_at_the_start_or_in_validation_leaves_the_trained_weights(tmp_path, images, recipe, bad_step):
+    train, valid = (as_set(images), Damaged(as_set(images), 7)) if bad_step else (Damaged(as_set(images), 7), None)
+    recipe = replace(recipe, training=replace(recipe.training, batch_size=4 if bad_step else 22))
+    trainer = trainer_for(recipe, tmp_path)
+    with pytest.raises(PvaeZooError, match="damaged"):
+        trainer.train(train, valid)
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.progress.step == bad_step
+    assert all(value.equal(trainer.state.weights[name]) for name, value in again.state.weights.items())
+    stem = "model.encoder.stem.bias"
+    assert again.state.weights[stem].equal(again.state.average[stem]) == (bad_step == 0)
+
+
+def test_a_run_whose_last_validation_failed_is_validated_when_it_goes_on(tmp_path, images, recipe):
+    recipe = replace(recipe, training=replace(recipe.training, validate_every=100))
+    with pytest.raises(PvaeZooError, match="damaged"):
+        trainer_for(recipe, tmp_path).train(as_set(images), Damaged(as_set(images), 7))
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.train(as_set(images), as_set(images)) and again.progress.best_step == 12
+    assert load_checkpoint(tmp_path / BEST).progress.best_step == 12
+
+
+def test_what_a_budget_stops_is_validated_first(tmp_path, images, recipe):
+    trainer = trainer_for(recipe, tmp_path)
+    assert trainer.train(as_set(images), as_set(images), max_minutes=0) is False
+    assert load_checkpoint(tmp_path / BEST).progress.best_step == load_checkpoint(tmp_path / LATEST).progress.step == 1
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path, images, recipe):
+    def begin_another(report):
+        with pytest.raises(PvaeZooError, match=r"another process is training in .*: wait for it, or choose another"):
+            trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))
+
+    assert trainer_for(recipe, tmp_path, begin_another).train(as_set(images), as_set(images))
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.train(as_set(images), as_set(images))
+
+
+def test_a_run_that_goes_on_elsewhere_says_where(tmp_path, images, recipe, monkeypatch):
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images), max_minutes=0)
+    first = load_checkpoint(tmp_path / LATEST).progress.hardware
+    monkeypatch.setattr(loop, "hardware_name", lambda device: "a NVIDIA H200")
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    again.train(as_set(images), as_set(images))
+    assert load_checkpoint(tmp_path / LATEST).progress.hardware == f"{first}; a NVIDIA H200"
+
+
+def test_a_damaged_log_does_not_end_a_run(tmp_path, images, recipe):
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images), max_minutes=0)
+    (tmp_path / "metrics.jsonl").write_bytes(b'\xff\x00}\n{"a": }\n7\n')
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.train(as_set(images), as_set(images))
+    assert [row["step"] for row in reports(tmp_path)] == [5, 10, 12]
