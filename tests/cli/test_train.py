@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pvae_zoo.cli.train import print_report
-from pvae_zoo.training import loop, plan
+from pvae_zoo.training import loop, plan, stepper
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.reports import Report
 
@@ -177,7 +177,7 @@ def test_what_resume_does_not_do(train, tmp_path, recipe):
 
 
 def test_going_on_repeats_where_and_how(train, monkeypatch, tmp_path):
-    monkeypatch.setattr(loop, "compiled", lambda network: network)
+    monkeypatch.setattr(stepper, "compiled", lambda network: network)
     result = train("--max-minutes", "0", "--compile")
     assert result.output.splitlines()[-1].endswith("--out runs/tiny --resume --compile")
 

@@ -16,15 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.training.augmentation import view_generator
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, Progress, load_checkpoint, save_checkpoint
-from pvae_zoo.training.compilation import check_gradients, compiled
 from pvae_zoo.training.datasets import ImageSet
-from pvae_zoo.training.devices import hardware_name, has_bf16_units, joined_hardware
+from pvae_zoo.training.devices import hardware_name, joined_hardware
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.guard import Guard
 from pvae_zoo.training.initial import take_weights
@@ -35,24 +32,18 @@ from pvae_zoo.training.plan import Pace, planned, unplanned
 from pvae_zoo.training.recipe import Recipe, TrainingConfig
 from pvae_zoo.training.reports import Means, Meter, Report
 from pvae_zoo.training.schedule import (
-    aid_weight,
     batch_indices,
     kl_weights,
-    latent_noise,
-    learning_rate,
     parameter_groups,
-    step_generator,
 )
 from pvae_zoo.training.state import State
+from pvae_zoo.training.stepper import Stepper
 from pvae_zoo.training.trainee import Terms, Trainee
 from pvae_zoo.training.validation import BATCH as VALIDATION_BATCH
 from pvae_zoo.training.validation import validate
 
 CHECKPOINT_SECONDS = 120.0
 REPORT_SECONDS = 10.0
-
-Batch = tuple[Tensor, list[Tensor]]
-"""Images ``(B, C, H, W)`` and the noise of each level of latents, ``(B, *latent_shape)``."""
 
 
 class Trainer:
@@ -98,13 +89,7 @@ class Trainer:
         self.state = State(self.trainee, self.optimizer)
         self.guard = Guard(self.state, world)
         self.progress = Progress(hardware=hardware_name(self.device), minutes=minutes)
-        self._ahead: tuple[int, Batch] | None = None
-        self._eager: nn.Module = self.trainee
-        if world.size > 1:
-            self._eager = DistributedDataParallel(self.trainee, device_ids=[self.device.index] if fused else None)
-        self.network = compiled(self._eager) if compile_model else self._eager
-        # bf16 pays on matrix units and in bandwidth; float32 keeps tiny models and tests exact.
-        self.bf16 = fused or has_bf16_units()
+        self.stepper = Stepper(self.state, world, self.device, compile_model=compile_model)
 
     @property
     def config(self) -> TrainingConfig:
@@ -150,8 +135,7 @@ class Trainer:
         batch_indices(self.config, len(images), self.world, self.progress.step)  # refuses too few of them
         with locked(self.out) if self.world.rank == 0 else nullcontext():
             self._tidy()
-            if self.network is not self._eager:
-                self._check_compiled(images)
+            self.stepper.check(images, self.config, self.progress.step)
             self.guard.begin()
             try:
                 return self._walk(images, valid, start, max_minutes)
@@ -164,6 +148,8 @@ class Trainer:
         last_saved, before, meter = start, self.progress.seconds, self._meter()
         pace = Pace(60 * self.progress.minutes, start, self.recipe.training.warmup_steps)
         with stop_requested() as stopped:
+            if self.trainee.learns == "prior" and self.progress.pixels_nats is None:
+                self.evaluate(valid)  # now, before a plan counts on validations without the pixels
             if self.progress.step >= self.config.steps and self.progress.best_step < 0:
                 self._validate(valid)  # it was stopped by an image that it could not read
                 self._save(LATEST)
@@ -199,33 +185,8 @@ class Trainer:
                 raise KeyboardInterrupt
         return self.progress.step == self.config.steps
 
-    # ---- a step ----
-
     def _step(self, images: ImageSet) -> tuple[Terms, Tensor] | None:
-        """One optimiser step: its terms and images; None if it was left out, because its gradient was not finite."""
-        config, step = self.config, self.progress.step
-        self.network.train()
-        x, noise = self._ahead[1] if self._ahead and self._ahead[0] == step else self._batch(images, step)
-        torch.manual_seed(self._dropout_seed(step))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            terms: Terms = self.network(x, noise)
-        loss = self.trainee.loss(terms, kl_weights(config, step), aid_weight(config, step))
-        rate = learning_rate(config, step) * self.guard.watch.factor
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * rate
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        learning = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        norm = nn.utils.clip_grad_norm_(learning, config.clip_norm)
-        if step + 1 < config.steps:
-            # A GPU is still busy with the gradient, and the next line waits for it: read the next images meanwhile.
-            self._ahead = step + 1, self._batch(images, step + 1)
-        if not torch.isfinite(norm):  # the norm is of the gradients of all processes, so all of them agree
-            return None
-        self.optimizer.step()
-        # The first steps count little: an average that starts at the initial weights would drag them along.
-        self.state.follow(min(config.ema_decay, (1 + step) / (10 + step)))
-        return terms, x
+        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor)
 
     def _look(self, taken: tuple[Terms, Tensor] | None) -> None:
         """After a step: is the bound where it belongs?"""
@@ -234,38 +195,6 @@ class Trainer:
         note = self.guard.look(None if taken is None else taken[0], step, warming=warming)
         if note:
             self._send("rollback", Means(None, (), ()), note=note)
-
-    def _batch(self, images: ImageSet, step: int) -> Batch:
-        """What a step trains on, on the device: this process's images, and its share of the noise of all latents."""
-        config, first = self.config, self.world.rank * self.config.batch_size
-        views = view_generator(config.seed, step, first)
-        x = torch.from_numpy(images.read(batch_indices(config, len(images), self.world, step), views))
-        noise = latent_noise(self.recipe.model, len(x) * self.world.size, step_generator(config.seed, step))
-        return self._on_device(x), [self._on_device(eps[first : first + len(x)]) for eps in noise]
-
-    def _on_device(self, values: Tensor) -> Tensor:
-        """A copy there; from pinned memory, because a copy from any other waits for all that a GPU has to do."""
-        return values.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else values
-
-    def _dropout_seed(self, step: int) -> int:
-        return step_generator(self.config.seed, step, 1 + self.world.rank).initial_seed()
-
-    def _check_compiled(self, images: ImageSet) -> None:
-        """Compare the gradients of the next step, which is the graph that trains."""
-        step = self.progress.step
-        x, noise = self._batch(images, step)
-        self.network.train()
-
-        def loss(network: nn.Module, bf16: bool) -> Tensor:
-            torch.manual_seed(self._dropout_seed(step))
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-                terms: Terms = network(x, noise)
-            whole: Tensor = self.trainee.loss(terms, [1.0] * len(terms.kl), 1.0)
-            return whole
-
-        check_gradients(self._eager, self.network, loss, bf16=self.bf16, world=self.world)
-
-    # ---- plan, validation, reports, checkpoints ----
 
     def _plan(self, pace: Pace, valid: ImageSet) -> None:
         """Let the plan stand, in all processes the same."""
@@ -307,7 +236,7 @@ class Trainer:
     def _means(self, images: ImageSet, *, pixels: bool | None = None, limit: int | None = None) -> Means:
         seed = self.recipe.training.seed
         return validate(
-            self.state, images, seed=seed, device=self.device, bf16=self.bf16, pixels=pixels, limit=limit
+            self.state, images, seed=seed, device=self.device, bf16=self.stepper.bf16, pixels=pixels, limit=limit
         )  # fmt: skip
 
     def _meter(self) -> Meter:

@@ -42,7 +42,7 @@ def trainer_for():
 
     def make(recipe, out, **options):
         trainer = Trainer(recipe, out, world=World(), **options)
-        trainer.bf16 = False
+        trainer.stepper.bf16 = False
         return trainer
 
     return make

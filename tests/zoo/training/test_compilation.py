@@ -131,7 +131,7 @@ def train(make_recipe, make_architecture, tmp_path):
     def train(*, compile_model):
         torch.compiler.reset()
         trainer = Trainer(recipe, tmp_path / str(compile_model), world=ALONE, compile_model=compile_model)
-        trainer.bf16 = False
+        trainer.stepper.bf16 = False
         trainer.train(images, images)
         return trainer
 

@@ -38,7 +38,7 @@ def interrupt(report):
 with joined_world() as world:
     answers = [world.any(rank == world.rank) for rank in (0, 1, 2)]
     trainer = Trainer(recipe, out / "run", world=world, report=interrupt)
-    trainer.bf16 = False
+    trainer.stepper.bf16 = False
     try:
         finished = trainer.train(images, images)
     except KeyboardInterrupt:
@@ -46,7 +46,7 @@ with joined_world() as world:
     stopped_at = trainer.progress.step
     world.barrier()
     trainer = Trainer(recipe, out / "run", world=world)
-    trainer.bf16 = False
+    trainer.stepper.bf16 = False
     trainer.resume()
     trainer.train(images, images)
     torch.save(trainer.trainee.model.state_dict(), out / f"weights{world.rank}.pt")
@@ -123,7 +123,7 @@ def test_two_processes_hold_the_same_weights(together):
 
 def test_two_processes_compute_what_one_does_with_twice_the_batch(together, tmp_path, images, recipe):
     alone = Trainer(replace(recipe, training=replace(recipe.training, batch_size=8)), tmp_path, world=World())
-    alone.bf16 = False
+    alone.stepper.bf16 = False
     start = {name: value.clone() for name, value in averages(alone).items()}
     alone.train(as_set(images), as_set(images))
     checkpoint = load_checkpoint(together / "run" / LATEST)

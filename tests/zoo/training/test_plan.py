@@ -1,6 +1,6 @@
 import pytest
 
-from pvae_zoo.training import loop
+from pvae_zoo.training import loop, stepper
 from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
 from pvae_zoo.training.plan import Pace, planned, unplanned
 from pvae_zoo.training.recipe import changed
@@ -79,8 +79,8 @@ def test_a_validation_takes_time_too():
 
 def test_a_run_of_so_many_minutes_ends_with_its_rate_at_zero(tmp_path, two_levels, squares, as_set, timed, monkeypatch):
     rates = []
-    original = loop.learning_rate
-    monkeypatch.setattr(loop, "learning_rate", lambda *args: rates.append(original(*args)) or rates[-1])
+    original = stepper.learning_rate
+    monkeypatch.setattr(stepper, "learning_rate", lambda *args: rates.append(original(*args)) or rates[-1])
     images = as_set(squares, two_levels)
     trainer = timed(two_levels, tmp_path, minutes=0.5)  # 30 seconds: 5 for the first step and 24 for 48 steps
     assert trainer.train(images, images)
