@@ -146,7 +146,7 @@ def train_command(recipe: str, data: Path, out: Path | None, max_minutes: float 
     _conclude(trainer, finished, "" if finished else wish.going_on(out))
 
 
-@dataclass(frozen=True, kw_only=False)
+@dataclass(frozen=True)
 class Wish:
     """What the command line asks for."""
 

@@ -105,7 +105,7 @@ def test_from_grey_images_to_a_measured_bundle(train, run, grey, tmp_path, monke
 
 def test_a_run_of_minutes_is_planned_and_stands(train, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "MARGIN", 1e6)  # no machine is as slow as that
-    monkeypatch.setattr(loop, "planned", lambda config, steps: plan.planned(config, 9 if steps > 12 else 0))
+    monkeypatch.setattr(loop, "planned", lambda config, *_: plan.planned(config, 9, 5))
     result = train("--minutes", "0.001", "--out", "r")
     assert result.exit_code == 0 and "finished at step 9 of 9" in result.output
     stored = load_checkpoint(tmp_path / "r" / LATEST)

@@ -203,8 +203,9 @@ class Trainer:
             self._means(valid, limit=VALIDATION_BATCH)
         seconds = (self.clock() - began) * len(valid) / min(len(valid), VALIDATION_BATCH)
         step, every = self.progress.step, self.config.validate_every
-        steps = self.world.first(pace.plan(self.clock(), step, validation=seconds, validate_every=every))
-        self.recipe = replace(self.recipe, training=planned(self.recipe.training, steps))
+        plan = pace.plan(self.clock(), step, validation=seconds, validate_every=every)
+        steps, every = (self.world.first(number) for number in plan)
+        self.recipe = replace(self.recipe, training=planned(self.recipe.training, steps, every))
         self.progress = self.progress.advanced(planned_at=step)
 
     def _validate(self, valid: ImageSet) -> None:

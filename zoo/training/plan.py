@@ -8,6 +8,7 @@ is resumed keeps it.
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from pvae_zoo.training.recipe import TrainingConfig
 
 UNTIMED = 3
 """Steps before the clock starts: they compile, find convolutions and fill caches."""
+
+LOOKS = 5
+"""Validations of a short run."""
 
 MARGIN = 0.97
 """Share of the time that is planned; the rest is for checkpoints and pictures."""
@@ -25,8 +29,8 @@ def unplanned(config: TrainingConfig) -> TrainingConfig:
     return replace(config, steps=sys.maxsize, cooldown_steps=0)
 
 
-def planned(config: TrainingConfig, steps: int) -> TrainingConfig:
-    """The options of a run of so many steps in place of the recipe's.
+def planned(config: TrainingConfig, steps: int, validate_every: int) -> TrainingConfig:
+    """The options of a run of so many steps, validated so often, in place of the recipe's.
 
     The cool-down and the warm-up of each KL keep their shares of the run. The warm-up of the learning rate keeps its
     steps, because it is the optimiser's moments that it waits for, but takes no more than a tenth of the run.
@@ -38,6 +42,7 @@ def planned(config: TrainingConfig, steps: int) -> TrainingConfig:
         warmup_steps=min(config.warmup_steps, steps // 10),
         cooldown_steps=round(config.cooldown_steps * share),
         kl_warmup_steps=tuple(round(length * share) for length in config.kl_warmup_steps),
+        validate_every=validate_every,
     )
 
 
@@ -69,16 +74,21 @@ class Pace:
         enough = self.steps >= 20 and (spent > 0.02 or self.steps + UNTIMED >= self.warmup)
         return enough or spent > 0.1
 
-    def plan(self, now: float, step: int, *, validation: float, validate_every: int) -> int:
-        """How many steps the run takes in all, at least one more than it has.
+    def plan(self, now: float, step: int, *, validation: float, validate_every: int) -> tuple[int, int]:
+        """How many steps the run takes in all, at least one more than it has, and how many between validations.
+
+        A short run is validated five times all the same, if that takes no more than a tenth of its time.
 
         Args:
             now: the time.
             step: steps done.
             validation: seconds that a validation takes.
-            validate_every: steps between validations; there is one at the end too.
+            validate_every: steps between validations in the recipe; there is one at the end too.
         """
         timed = self.steps > 0
         took = (self._last - self._since) / self.steps if timed else (self._last - self.start) / (UNTIMED + self.steps)
-        left = MARGIN * self.seconds - (now - self.start) - validation
-        return max(step + 1, step + int(left / max(1e-9, took + validation / validate_every)))
+        took, left = max(took, 1e-9), MARGIN * self.seconds - (now - self.start)
+        looks = max(1, min(LOOKS, int(0.1 * left / max(validation, 1e-9))))
+        fits = min((left - validation) / (took + validation / validate_every), (left - looks * validation) / took)
+        steps = max(step + 1, step + int(fits))
+        return steps, min(validate_every, math.ceil(steps / looks))

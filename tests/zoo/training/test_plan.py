@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from pvae_zoo.training import loop, stepper
@@ -33,10 +35,11 @@ def timed(trainer_for):
 
 def test_shares_are_kept_and_the_warm_up_keeps_its_steps(two_levels):
     config = changed(two_levels, steps=1000, warmup_steps=50, cooldown_steps=400, kl_warmup_steps=(100, 200)).training
-    long = planned(config, 3000)
+    long = planned(config, 3000, 7)
     assert (long.steps, long.warmup_steps, long.cooldown_steps, long.kl_warmup_steps) == (3000, 50, 1200, (300, 600))
-    short = planned(config, 100)
+    short = planned(config, 100, 7)
     assert (short.steps, short.warmup_steps, short.cooldown_steps, short.kl_warmup_steps) == (100, 10, 40, (10, 20))
+    assert short.validate_every == 7
     assert learning_rate(short, 99) == pytest.approx(config.learning_rate / 40)
 
 
@@ -51,7 +54,7 @@ def counted(seconds, per_step, warmup=10**9):
     pace, now = Pace(seconds, 0.0, warmup), 7.0
     for step in range(1, 10**6):
         if pace.step(now):
-            return step, pace.plan(now, step, validation=0.0, validate_every=100)
+            return step, pace.plan(now, step, validation=0.0, validate_every=100)[0]
         now += per_step
     raise AssertionError
 
@@ -71,10 +74,20 @@ def test_a_validation_takes_time_too():
     pace = Pace(1000.0, 0.0, 0)
     for step in range(30):
         pace.step(float(step))
-    alone = pace.plan(29.0, 30, validation=0.0, validate_every=10)
-    beside = pace.plan(29.0, 30, validation=10.0, validate_every=10)
-    assert alone == 30 + 941 and beside == 30 + 465  # 10 seconds for every 10 steps, and for the end
-    assert pace.plan(2000.0, 30, validation=0.0, validate_every=10) == 31
+    assert pace.plan(29.0, 30, validation=0.0, validate_every=10) == (30 + 941, 10)
+    # 10 seconds for every 10 steps, and for the end
+    assert pace.plan(29.0, 30, validation=10.0, validate_every=10) == (30 + 465, 10)
+    assert pace.plan(2000.0, 30, validation=0.0, validate_every=10) == (31, 10)
+
+
+@pytest.mark.parametrize(("validation", "every"), [(1.0, 194), (47.0, 439), (400.0, 571)])
+def test_a_short_run_is_validated_five_times_if_that_is_cheap(validation, every):
+    pace = Pace(1000.0, 0.0, 0)
+    for step in range(30):
+        pace.step(float(step))
+    steps, found = pace.plan(29.0, 30, validation=validation, validate_every=5000)
+    assert found == pytest.approx(every, abs=2)
+    assert 29 + (steps - 30) + math.ceil(steps / found) * validation <= 0.97 * 1000
 
 
 def test_a_run_of_so_many_minutes_ends_with_its_rate_at_zero(tmp_path, two_levels, squares, as_set, timed, monkeypatch):
@@ -134,4 +147,5 @@ def test_processes_agree_on_the_plan_of_the_first(tmp_path, two_levels, squares,
     pace = Pace(30.0, 100.0, 0)
     pace.step(101.0)
     trainer._plan(pace, as_set(squares, two_levels))
-    assert trainer.config.steps == 77 and trainer.progress.planned_at == 0
+    assert (trainer.config.steps, trainer.config.validate_every) == (77, 77)
+    assert trainer.progress.planned_at == 0
