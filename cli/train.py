@@ -1,52 +1,95 @@
-"""``train``, ``evaluate`` and ``export``: for those who make models."""
+"""``train``: from a recipe and a data set to a model."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
+import shlex
 import sys
-from dataclasses import asdict, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pvae_zoo.cli.options import device_option, json_option, model_argument, seed_option, threads_option
 from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
+    from pvae_zoo.training.checkpoint import Checkpoint
+    from pvae_zoo.training.recipe import Recipe
     from pvae_zoo.training.reports import Report
 
 
-def _needs_torch(error: ImportError) -> PvaeZooError:
+def needs_torch(error: ImportError) -> PvaeZooError:
+    """The remedy where the packages of training are not installed."""
     return PvaeZooError(f'{error.name} is not installed: run pip install "pvae-zoo[train]"')
+
+
+def _shown(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        from pvae_zoo.training.recipe import recipe_text
+
+        click.echo(recipe_text(name), nl=False)
+        ctx.exit()
+
+
+def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    # A range lets "nan" through: it is neither below nor above.
+    if value is not None and not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no finite number")
+    return value
+
+
+_PATH = click.Path(path_type=Path)
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("train")
 @click.argument("recipe")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
-@click.option("--max-minutes", type=click.FloatRange(min=0), help="Stop after this time, with a checkpoint.")
-@click.option("--steps", type=click.IntRange(min=1), help="Train that many steps instead of the recipe's.")
 @click.option(
-    "--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate instead of the recipe's."
+    "--data", type=_PATH, required=True, multiple=True, help="Folder or zip of the data set; several are joined."
 )
+@click.option("--out", type=_PATH, help="Folder of the run.  [default: runs/RECIPE]")
+@click.option(
+    "--show",
+    metavar="NAME",
+    is_eager=True,
+    expose_value=False,
+    callback=_shown,
+    help="Print the recipe NAME, to be copied, and do nothing else.",
+)
+@click.option(
+    "--minutes",
+    type=_POSITIVE,
+    callback=_finite,
+    metavar="M",
+    help="Plan the number of steps from the run's own speed, to be finished after this time.",
+)
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0),
+    callback=_finite,
+    metavar="M",
+    help="Stop after this time wherever it stands, with a checkpoint.",
+)
+@click.option("--steps", type=click.IntRange(min=1), help="Train that many steps instead of the recipe's.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images a step instead of the recipe's.")
+@click.option("--learning-rate", type=_POSITIVE, callback=_finite, help="Peak learning rate instead of the recipe's.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
-@click.option("--init", type=click.Path(path_type=Path), help="Start from the weights of another model's checkpoint.")
+@click.option(
+    "--init",
+    metavar="WEIGHTS",
+    help="Start from these: a checkpoint, the folder of a run or of a bundle, or a model of the zoo.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(["prior"]),
+    help="Second stage: z1 and the pixels of --init stand still, q(z2|x) and p(z1|z2) are learnt.",
+)
+@click.option("--anew", is_flag=True, help="With --only prior: begin what is above z1 at random weights.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--compile/--no-compile", "compile_model", help="Fuse the network with torch.compile.")
 def train_command(
-    recipe: str,
-    data: Path,
-    out: Path | None,
-    max_minutes: float | None,
-    steps: int | None,
-    learning_rate: float | None,
-    resume: bool,
-    init: Path | None,
-    device: str,
-    compile_model: bool,
+    recipe: str, data: tuple[Path, ...], out: Path | None, max_minutes: float | None, **options: Any
 ) -> None:
     """Train a model from RECIPE, a shipped name or a .toml file.
 
@@ -54,202 +97,168 @@ def train_command(
     of the best validation), metrics.jsonl and loss.png. A run may be killed at any moment; --resume takes it up where
     its last checkpoint stands and walks the same path. Several processes train together under torchrun.
 
+    With --minutes the learning rate has come down to zero when the time is up; --max-minutes cuts a run at whatever
+    rate it has, to go on another day.
+
     \b
     Example:
-        pvae-zoo train mnist --data data/binarized_mnist --out runs/mnist --max-minutes 60
+        pvae-zoo train mnist --data data/binarized_mnist --out runs/mnist --minutes 60
         pvae-zoo train mnist --data data/binarized_mnist --out runs/mnist --resume
+        pvae-zoo train lsun --data rooms64.zip --data rooms96.zip --init imagenet64 --only prior --minutes 30
+        pvae-zoo train --show mnist > mine.toml
         torchrun --nproc-per-node 2 -m pvae_zoo train mnist --data data/binarized_mnist
     """
-    from pvae_zoo.training.recipe import load_recipe
-
     try:
-        from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
         from pvae_zoo.training.datasets import load_split
         from pvae_zoo.training.distributed import joined_world
         from pvae_zoo.training.loop import Trainer
         from pvae_zoo.training.plots import plot_run
     except ImportError as error:
-        raise _needs_torch(error) from error
+        raise needs_torch(error) from error
 
-    if resume and init is not None:
-        raise click.UsageError("--init starts a run and --resume goes on with one: give one of them")
-    wanted = load_recipe(recipe)
-    out = out or Path("runs") / wanted.name
-    if resume:
-        wanted = load_checkpoint(out / LATEST).recipe  # a run keeps its recipe, whatever became of the file
-    elif (out / LATEST).exists():
-        raise PvaeZooError(f"{out} already holds a run: add --resume to go on, or choose another --out")
-    given = {"steps": steps, "learning_rate": learning_rate}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    wanted = replace(wanted, training=replace(wanted.training, **changes))
-    options: dict[str, Any] = {"binarize": wanted.binarize, "augmentation": wanted.data}
-    images = load_split(data, "train", wanted.model.image, **options).held()
-    valid = load_split(data, "valid", wanted.model.image, **options).held()
-    _make_folder(out)
+    wish = Wish(recipe, data, **options)
+    wanted, out, given = wish.settled(out)
+
+    def report(row: Report) -> None:
+        print_report(row)
+        if row.kind == "valid":
+            plot_run(folder)
+
+    folder = out
+    how: dict[str, Any] = {"binarize": wanted.binarize, "augmentation": wanted.data}
+    images = load_split(data, "train", wanted.model.image, **how).held()
+    valid = load_split(data, "valid", wanted.model.image, **how).held()
     with joined_world() as world:
-        trainer = Trainer(wanted, out, world=world, device=device, compile_model=compile_model, report=print_report)
-        if resume:
-            trainer.resume()
-        elif init is not None:
-            trainer.initialise(init)
-        finished = trainer.train(images, valid, max_minutes=math.inf if max_minutes is None else max_minutes)
+        trainer = Trainer(
+            wanted, out, world=world, device=wish.device, compile_model=wish.compile_model,
+            minutes=wish.minutes or 0.0, report=report,
+        )  # fmt: skip
+        if wish.resume:
+            trainer.resume(slower=wish.learning_rate is not None)
+        elif given is not None and wish.init is not None:
+            trainer.initialise(given, wish.init, anew=wish.anew)
+            if world.rank == 0:
+                click.echo(f"starting from {trainer.progress.initialised_from}", err=True)
+        try:
+            finished = trainer.train(images, valid, max_minutes=math.inf if max_minutes is None else max_minutes)
+        except KeyboardInterrupt:
+            if world.rank == 0:
+                click.echo(f"\ngo on with: {wish.going_on(out)}", err=True)
+            raise
         if world.rank:
             return
-        plot_run(out)
-    progress = trainer.progress
-    click.echo(f"{'finished' if finished else 'stopped'} at step {progress.step} of {wanted.training.steps}")
+    _conclude(trainer, finished, "" if finished else wish.going_on(out))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for."""
+
+    recipe: str
+    data: tuple[Path, ...]
+    minutes: float | None
+    steps: int | None
+    batch_size: int | None
+    learning_rate: float | None
+    resume: bool
+    init: str | None
+    only: str | None
+    anew: bool
+    device: str
+    compile_model: bool
+
+    def settled(self, out: Path | None) -> tuple[Recipe, Path, Checkpoint | None]:
+        """The recipe to train, the run's folder and the weights to start from; nothing is written."""
+        from pvae_zoo.training.checkpoint import LATEST
+        from pvae_zoo.training.initial import given_weights
+        from pvae_zoo.training.recipe import changed, load_recipe
+
+        self._check()
+        wanted = load_recipe(self.recipe)
+        out = out or Path("runs") / wanted.name
+        if self.resume:
+            wanted = self._stored(wanted, out)
+        elif (out / LATEST).exists():
+            raise PvaeZooError(f"{out} already holds a run: add --resume to go on, or choose another --out")
+        options: dict[str, Any] = {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+        }
+        options |= {"learns": self.only}
+        wanted = changed(wanted, **{name: value for name, value in options.items() if value is not None})
+        return wanted, out, None if self.init is None else given_weights(self.init)
+
+    def _check(self) -> None:
+        begins: dict[str, object] = {
+            "--init": self.init,
+            "--only": self.only,
+            "--minutes": self.minutes,
+            "--batch-size": self.batch_size,
+        }
+        for option, value in begins.items():
+            if self.resume and value is not None:
+                raise click.UsageError(
+                    f"{option} belongs to the start of a run, --resume goes on with one: leave it out"
+                )
+        if self.minutes is not None and self.steps is not None:
+            raise click.UsageError("--minutes plans the number of steps and --steps states it: give one of them")
+        if self.anew and self.only is None:
+            raise click.UsageError("--anew says how --only prior begins: give both")
+        if self.only is not None and self.init is None and not self.resume:
+            raise click.UsageError("--only prior holds z1 and the pixels as --init has learnt them: give --init")
+
+    def _stored(self, wanted: Recipe, out: Path) -> Recipe:
+        """The recipe of the run in ``out``: a run keeps it, whatever became of the file."""
+        from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
+        from pvae_zoo.training.recipe import differences
+
+        checkpoint = load_checkpoint(out / LATEST)
+        stored, step = checkpoint.recipe, checkpoint.progress.step
+        if stored.name != wanted.name:
+            raise PvaeZooError(f"{out} holds a run of {stored.name}, not of {wanted.name}: choose another --out")
+        if self.steps is not None and self.steps < step:
+            raise PvaeZooError(f"--steps {self.steps}: the run in {out} stands at step {step} already: give more")
+        for key, theirs, ours in differences(stored, wanted):
+            click.echo(f"{key} is {theirs} in the run and stays so; the recipe has {ours}", err=True)
+        return stored
+
+    def going_on(self, out: Path) -> str:
+        """The command that goes on with the run."""
+        data = [word for folder in self.data for word in ("--data", str(folder))]
+        words = ["pvae-zoo", "train", self.recipe, *data, "--out", str(out), "--resume"]
+        words += ["--device", self.device] if self.device != "cpu" else []
+        return shlex.join([*words, *(["--compile"] if self.compile_model else [])])
+
+
+def _conclude(trainer: Any, finished: bool, going_on: str) -> None:
+    from pvae_zoo.training.checkpoint import BEST
+
+    progress, steps = trainer.progress, trainer.config.steps
+    where = f"step {progress.step}" if progress.awaits_plan else f"step {progress.step} of {steps}"
+    click.echo(f"{'finished' if finished else 'stopped'} at {where}")
     if progress.best_step >= 0:
-        click.echo(f"best validation ELBO {progress.best_elbo:.3f} nats at step {progress.best_step}: {out / BEST}")
-    if not finished:
-        click.echo(f"go on with: pvae-zoo train {recipe} --data {data} --out {out} --resume")
-
-
-def _make_folder(folder: Path) -> None:
-    from pvae_zoo.atomic import write_error
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
+        best = trainer.out / BEST
+        click.echo(f"best validation ELBO {progress.best_elbo:.3f} nats at step {progress.best_step}: {best}")
+    if going_on:
+        click.echo(f"go on with: {going_on}")
 
 
 def print_report(report: Report) -> None:
     """One line on stderr; on a terminal, training lines overwrite each other."""
-    line = f"step {report.step}/{report.steps}  elbo {report.elbo:.2f}"
+    line = f"step {report.step}" + (f"/{report.steps}" if report.steps else "")
+    if report.elbo is not None:
+        line += f"  elbo {report.elbo:.2f}  {report.bits_per_dim:.4f} bits/dim"
+    if report.reconstruction is not None and report.kl:
+        line += f"  recon {report.reconstruction:.2f}"
     if report.kl:
-        kl = " + ".join(f"{value:.2f}" for value in report.kl)
-        line += f"  recon {report.reconstruction:.2f}  kl {kl}"
-    if report.kind == "valid":
-        click.echo(f"\r\033[K{line}  (validation)" if sys.stderr.isatty() else f"{line}  (validation)", err=True)
-        return
-    minutes, seconds = divmod(round(report.seconds_left), 60)
-    line += f"  {report.images_per_second:.0f} images/s  {minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
-    click.echo(f"\r\033[K{line}" if sys.stderr.isatty() else line, err=True, nl=not sys.stderr.isatty())
-
-
-@click.command("evaluate")
-@model_argument
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
-@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
-@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws of z an image (K).")
-@click.option("--images", "limit", type=click.IntRange(min=1), help="Score a random subset of that many.")
-@click.option("--save", is_flag=True, help="Add the result to the bundle's evaluation.json.")
-@click.option("--card", type=click.Path(path_type=Path, dir_okay=False), help="Write the model card to this file.")
-@seed_option
-@device_option
-@threads_option
-@json_option
-def evaluate_command(
-    model: str,
-    data: Path,
-    split: str,
-    samples: int,
-    limit: int | None,
-    save: bool,
-    card: Path | None,
-    seed: int,
-    device: str,
-    threads: int | None,
-    as_json: bool,
-) -> None:
-    """Measure MODEL, a name of the zoo or a bundle, on a data set: ELBO, KL and importance-weighted bound.
-
-    The card's figures are written by this command and by nothing else.
-
-    \b
-    Example:
-        pvae-zoo evaluate mnist --data data/binarized_mnist
-        pvae-zoo evaluate zoo/bundles/mnist --data data/binarized_mnist --samples 1000 --images 500 \\
-            --save --card model_cards/mnist.md
-    """
-    from pvae_zoo.atomic import atomic_write
-    from pvae_zoo.card import render_card
-    from pvae_zoo.cli.models import load_model
-    from pvae_zoo.cli.progress import progress_bar
-    from pvae_zoo.evaluation import evaluate, save_evaluation
-    from pvae_zoo.registry import renew
-    from pvae_zoo.training.augmentation import Augmentation
-    from pvae_zoo.training.datasets import load_split
-
-    runtime = load_model(model, device, threads)
-    # Images of another size are cropped as they were for the model's validation.
-    training = runtime.bundle.config.training
-    try:
-        view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
-    except ValueError as error:
-        raise PvaeZooError(f"{runtime.bundle.folder / 'config.json'} is not valid: {error}") from error
-    images = load_split(data, split, runtime.image, augmentation=view)  # type: ignore[arg-type]
-    command = f"pvae-zoo evaluate {runtime.name} --data {data.name} --split {split} --samples {samples} --seed {seed}"
-    command += f" --images {limit}" if limit else ""
-    with progress_bar("images") as progress:
-        result = evaluate(
-            runtime, images, split=split, samples=samples, limit=limit, seed=seed, command=command, progress=progress
-        )  # fmt: skip
-    if save:
-        save_evaluation(runtime.bundle, result)
-        renew(runtime.bundle)
-    if card is not None:
-        atomic_write(card, render_card(runtime.bundle, card.parent).encode())
-    if as_json:
-        click.echo(json.dumps(asdict(result)))
-        return
-    kl = " + ".join(f"{value:.2f}" for value in result.kl_nats)
-    click.echo(f"{runtime.name}, {result.images} of {result.of} {split} images, {result.provider}")
-    click.echo(f"  -ELBO            {result.nll_nats:.2f} +- {result.standard_error_nats:.2f} nats")
-    click.echo(f"                   {result.bits_per_dim:.4f} bits per dimension")
-    click.echo(f"  reconstruction   {result.reconstruction_nats:.2f} nats")
-    click.echo(f"  KL               {kl} nats")
-    if result.iwae_nll_nats is not None:
-        click.echo(f"  IWAE, K = {result.samples:<6} {result.iwae_nll_nats:.2f} nats")
-
-
-@click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), help="Data set to prove parity on, 1,000 validation images of it."
-)
-@click.option("--half", is_flag=True, help="Round the weights to float16: half the size.")
-@json_option
-def export_command(run: Path, out: Path, data: Path | None, half: bool, as_json: bool) -> None:
-    """Export RUN, a training run's folder or a checkpoint file, as a bundle of ONNX graphs.
-
-    The averaged weights of the best validation are taken. The bundle is then compared with PyTorch: every output must
-    agree within 1e-4, every image's ELBO within 1e-4 bits per dimension.
-
-    \b
-    Example:
-        pvae-zoo export runs/mnist --out bundles/mnist --data data/binarized_mnist
-        pvae-zoo export runs/lsun --out bundles/lsun --half
-    """
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    try:
-        from pvae_zoo.export.bundle import halved, write_bundle
-        from pvae_zoo.export.parity import check_parity
-        from pvae_zoo.training.checkpoint import BEST, load_checkpoint
-    except ImportError as error:
-        raise _needs_torch(error) from error
-    from pvae_zoo.atomic import atomic_write
-    from pvae_zoo.bundle import CARD, WEIGHTS, Bundle
-    from pvae_zoo.card import render_card
-
-    checkpoint = load_checkpoint(run / BEST if run.is_dir() else run)
-    checkpoint = halved(checkpoint) if half else checkpoint
-    config = write_bundle(checkpoint, out)
-    bundle = Bundle(out)
-    atomic_write(out / CARD, render_card(bundle).encode())
-    parity = check_parity(bundle, out / WEIGHTS, data)
-    size = sum(spec.size for spec in bundle.files())
-    if as_json:
-        click.echo(
-            json.dumps({"bundle": str(out), "name": config.name, "bytes": size, **asdict(parity), "ok": parity.ok})
-        )
+        line += f"  kl {' + '.join(f'{value:.2f}' for value in report.kl)}"
+    if any(value is not None for value in report.r2):
+        line += f"  R2 {', '.join('-' if value is None else f'{value:.3f}' for value in report.r2)}"
+    if report.kind == "train":
+        minutes, seconds = divmod(round(report.seconds_left), 60)
+        line += f"  {report.images_per_second:.0f} images/s  {minutes // 60}:{minutes % 60:02d}:{seconds:02d} left"
     else:
-        click.echo(f"{out}: {config.name}, {len(config.graphs)} graphs, {size / 2**20:.1f} MiB")
-        for name, difference in parity.largest_difference.items():
-            click.echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
-        click.echo(
-            f"  ELBO differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim ({parity.images} images)"
-        )
-    if not parity.ok:
-        raise PvaeZooError(f"{out} does not agree with PyTorch within 1e-4: do not publish it")
+        line += f"  ({report.note or 'validation'})" if report.kind == "valid" else f"  {report.note}"
+    terminal = sys.stderr.isatty()
+    click.echo(f"\r\033[K{line}" if terminal else line, err=True, nl=report.kind != "train" or not terminal)

@@ -122,6 +122,7 @@ def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
         "training": {
             **_plain(asdict(recipe.training)),
             **_plain(asdict(recipe.data)),
+            "binarize": recipe.binarize,
             "images_seen": checkpoint.progress.images,
             "hours": round(checkpoint.progress.seconds / 3600, 2),
             "hardware": checkpoint.progress.hardware,

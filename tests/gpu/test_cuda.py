@@ -14,6 +14,7 @@ from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
+from pvae_zoo.training.recipe import Thumbnail
 
 pytestmark = pytest.mark.gpu
 
@@ -90,3 +91,14 @@ def test_a_model_trains_on_cuda_and_goes_on_from_its_checkpoint(tmp_path, make_r
     best = load_checkpoint(tmp_path / BEST).progress
     assert best.best_elbo > -3 and load_checkpoint(tmp_path / LATEST).progress.step == 60
     assert best.hardware == torch.cuda.get_device_name()
+
+
+def test_a_compiled_model_with_thumbnails_trains_on_cuda(tmp_path, make_recipe, make_architecture):
+    thumbnails = (Thumbnail(size=4, sigma=0.1), Thumbnail(size=2, sigma=0.15))
+    recipe = make_recipe(make_architecture((3, 8, 8, 4), top=3), steps=40, batch_size=16, thumbnails=thumbnails)
+    images = np.random.default_rng(0).integers(0, 4, (64, 3, 2, 2), np.uint8).repeat(4, 2).repeat(4, 3)
+    images = ImageSet.of(images, recipe.model.image)
+    trainer = Trainer(recipe, tmp_path, world=World(), device="cuda", compile_model=True)
+    before = trainer.evaluate(images)
+    assert trainer.train(images, images)
+    assert trainer.evaluate(images).elbo > before.elbo

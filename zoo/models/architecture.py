@@ -90,7 +90,6 @@ class PixelCNNConfig:
         head: channels of the 1x1 layer before the logits.
         embedding: width of a learned embedding of each pixel value, beside the scaled value; 0 for none.
         dropout: share of gate channels dropped while training.
-        input_dropout: share of images that are hidden from it while training, so that it must read its context.
     """
 
     channels: int
@@ -101,7 +100,6 @@ class PixelCNNConfig:
     head: int = 64
     embedding: int = 0
     dropout: float = 0.0
-    input_dropout: float = 0.0
 
     @property
     def sees_pixels(self) -> bool:
@@ -228,9 +226,8 @@ class Architecture:
                 )
         if config.embedding < 0:
             raise ArchitectureError(f"{where}.pixelcnn.embedding={config.embedding} must be at least 0")
-        for option, value in (("dropout", config.dropout), ("input_dropout", config.input_dropout)):
-            if not 0 <= value < 1:
-                raise ArchitectureError(f"{where}.pixelcnn.{option}={value} must be at least 0 and below 1")
+        if not 0 <= config.dropout < 1:
+            raise ArchitectureError(f"{where}.pixelcnn.dropout={config.dropout} must be at least 0 and below 1")
         window = min(config.rows, config.input_rows, config.reach)
         if config.layers < 0 or (window < 1 and (config.layers, config.input_rows, config.reach) != (0, 0, 0)):
             raise ArchitectureError(

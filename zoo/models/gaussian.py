@@ -36,10 +36,6 @@ class DiagonalGaussian:
         """N(0, I) in the shape of ``like``."""
         return cls(torch.zeros_like(like), torch.zeros_like(like))
 
-    def detached(self) -> DiagonalGaussian:
-        """The same distribution, held: gradients end here."""
-        return DiagonalGaussian(self.mean.detach(), self.log_std.detach())
-
     def rsample(self, noise: Tensor) -> Tensor:
         """A reparameterised draw from standard normal ``noise`` of the same shape."""
         return self.mean + self.log_std.exp() * noise

@@ -98,7 +98,7 @@ class MaskedStack(nn.Module):
     def parameters_of(self, seen: Tensor, context: Tensor) -> Tensor:
         """The parameters ``(B, out_channels, H, W)`` of every position, from ``seen`` ``(B, in_channels, H, W)``."""
         parts = context.split(self.context_split, dim=1)
-        h = self.input(self._with_some_hidden(seen)) + parts[0]
+        h = self.input(seen) + parts[0]
         for index, layer in enumerate(self.layers):
             h = layer(h, parts[1 + index] if self.condition_gates else None)
         last = F.elu(self.head(F.elu(h)))
@@ -107,14 +107,3 @@ class MaskedStack(nn.Module):
         with torch.autocast(last.device.type, enabled=False):
             parameters: Tensor = self.output(last.to(self.output.weight.dtype))
         return parameters
-
-    def _with_some_hidden(self, seen: Tensor) -> Tensor:
-        """In training, some images are all zeros: of those, what the context says is all there is to know.
-
-        Without it a network that predicts a pixel from its neighbours never comes to read a context that starts as
-        noise, and the posterior collapses (word dropout: Bowman et al., 2016, arXiv 1511.06349, section 3.1).
-        """
-        if not (self.training and self.config.input_dropout):
-            return seen
-        shown = torch.rand(len(seen), 1, 1, 1, device=seen.device) >= self.config.input_dropout
-        return seen * shown.to(seen.dtype)

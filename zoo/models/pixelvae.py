@@ -32,17 +32,30 @@ class Elbo:
     Attributes:
         log_likelihood: log p(x|z1), ``(B,)``, summed over the image.
         kl: KL(q(z_l|x) || p(z_l|z_(l+1))) of each level, bottom first, each ``(B,)``.
-        prior_kl: the same nats, but their gradient reaches p(z_l|z_(l+1)) and what is above it alone: q(z_l|x) is held.
     """
 
     log_likelihood: Tensor
     kl: tuple[Tensor, ...]
-    prior_kl: tuple[Tensor, ...]
 
     @property
     def value(self) -> Tensor:
         """log p(x|z1) - sum of the KLs, ``(B,)``; log p(x) itself of a model without latents."""
         return self.log_likelihood - sum(self.kl)
+
+
+@dataclass(frozen=True)
+class LatentTerms:
+    """What the bound needs of everything above the pixels, for one draw of the latents.
+
+    Attributes:
+        latents: the draws, bottom first, each ``(B, *latent_shape)``.
+        kl: as in `Elbo`.
+        contexts: what each p(z_l|z_(l+1)) made of the level above it, bottom first; N(0, I) has none.
+    """
+
+    latents: tuple[Tensor, ...]
+    kl: tuple[Tensor, ...]
+    contexts: tuple[Tensor, ...]
 
 
 class PixelVAE(nn.Module):
@@ -72,7 +85,25 @@ class PixelVAE(nn.Module):
 
     def log_likelihood(self, x: Tensor, z1: Tensor) -> Tensor:
         """log p(x|z1) in nats, ``(B,)``."""
-        return pixel_log_prob(self.decoder(x, z1), x, self.architecture.image).flatten(1).sum(1)
+        return self.log_likelihood_given(x, self.decoder.context(z1))
+
+    def log_likelihood_given(self, x: Tensor, context: Tensor) -> Tensor:
+        """log p(x|z1) in nats, ``(B,)``, from what ``decoder.context`` made of z1."""
+        logits = self.decoder.pixelcnn(x, context)
+        return pixel_log_prob(logits, x, self.architecture.image).flatten(1).sum(1)
+
+    def latent_terms(self, x: Tensor, noise: Sequence[Tensor]) -> LatentTerms:
+        """Everything of the bound but the pixels; arguments as those of `forward`."""
+        posteriors = self.posteriors(x)
+        latents = [q.rsample(eps) for q, eps in zip(posteriors, noise, strict=True)]
+        kl, contexts = [], []
+        for prior, q, z, up in zip(self.priors, posteriors, latents, _above(latents), strict=True):
+            if isinstance(prior, MapPrior) and up is not None:
+                contexts.append(prior.context(up))
+                kl.append(q.kl(prior.given(z, contexts[-1])))
+            else:
+                kl.append(q.kl(prior(z, up)))
+        return LatentTerms(tuple(latents), tuple(kl), tuple(contexts))
 
     def forward(self, x: Tensor, noise: Sequence[Tensor]) -> Elbo:
         """The evidence lower bound of integers ``x`` ([1] eq. (1), (2)), one reparameterised draw of each level.
@@ -81,15 +112,8 @@ class PixelVAE(nn.Module):
             x: ``(B, C, H, W)`` in ``0 .. levels - 1``.
             noise: standard normal draws, one ``(B, *latent_shape)`` for each level, bottom first.
         """
-        posteriors = self.posteriors(x)
-        latents = [q.rsample(eps) for q, eps in zip(posteriors, noise, strict=True)]
-        kl = tuple(q.kl(p) for q, p in zip(posteriors, self.prior_of(latents), strict=True))
-        prior_kl = self._prior_kl(posteriors, latents) if torch.is_grad_enabled() else kl
-        return Elbo(self.log_likelihood(x, _bottom(latents, x)), kl, prior_kl)
-
-    def _prior_kl(self, posteriors: Sequence[DiagonalGaussian], latents: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        levels = zip(self.priors, posteriors, latents, _above(latents), strict=True)
-        return tuple(q.detached().kl(prior(z.detach(), up)) for prior, q, z, up in levels)
+        terms = self.latent_terms(x, noise)
+        return Elbo(self.log_likelihood(x, bottom(terms.latents, x)), terms.kl)
 
     def iwae(self, x: Tensor, samples: int, draw: Callable[[int], Sequence[Tensor]], *, chunk: int = 10) -> Tensor:
         """The importance-weighted bound ([2] eq. (8)), ``(B,)`` in nats; it grows towards log p(x) with ``samples``.
@@ -110,7 +134,7 @@ class PixelVAE(nn.Module):
             ]
             latents = [q.rsample(eps) for q, eps in zip(tiled, noise, strict=True)]
             tiled_x = x.repeat_interleave(k, 0)
-            log_weight = self.log_likelihood(tiled_x, _bottom(latents, tiled_x))
+            log_weight = self.log_likelihood(tiled_x, bottom(latents, tiled_x))
             for z, q, p in zip(latents, tiled, self.prior_of(latents), strict=True):
                 log_weight = log_weight + p.log_prob(z) - q.log_prob(z)
             log_weights.append(log_weight.view(len(x), k))
@@ -122,6 +146,6 @@ def _above(latents: Sequence[Tensor]) -> list[Tensor | None]:
     return [*latents[1:], *([None] if latents else [])]
 
 
-def _bottom(latents: Sequence[Tensor], x: Tensor) -> Tensor:
+def bottom(latents: Sequence[Tensor], x: Tensor) -> Tensor:
     """z1, or nothing for each image, ``(B, 0)``."""
     return latents[0] if latents else torch.empty(len(x), 0, device=x.device)

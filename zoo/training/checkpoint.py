@@ -1,16 +1,18 @@
 """Checkpoints: one safetensors file with everything that a run needs to go on, replaced atomically.
 
-Tensors are named ``model.*`` (the weights being trained), ``ema.*`` (their moving average, which is what a user gets)
-and ``optimizer.<parameter>.<moment>``. Recipe and progress are JSON in the file's header, so state and description
-cannot come apart. Nothing is unpickled.
+Tensors are named ``model.*`` (the weights being trained), ``ema.*`` (their moving average, which is what a user
+gets), ``auxiliary.*`` and ``auxiliary_ema.*`` (the same of the auxiliary decoders, where there are any),
+``optimizer.<parameter>.<moment>``, and ``good.*``: all of these as they were in the last good state. Recipe and
+progress are JSON in the file's header, so state and description cannot come apart. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,9 +22,14 @@ from torch import Tensor
 from pvae_zoo.atomic import atomic_write
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.training.recipe import Recipe, parse_recipe
+from pvae_zoo.training.watch import Watch
 
 LATEST = "checkpoint.safetensors"
 BEST = "best.safetensors"
+
+RETIRED = {("training", "free_nats"), ("model", "decoder", "pixelcnn", "input_dropout")}
+RETIRED |= {("model", "prior", "pixelcnn", "input_dropout")}
+"""Keys of recipes that older checkpoints hold. They changed training, never the model: they are passed over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,12 @@ class Progress:
         best_step: step of the best validation, -1 before the first.
         best_elbo: its mean validation ELBO, in nats an image.
         initialised_from: what the weights were taken from at the start, "" for random ones.
-        hardware: what it was trained on.
+        hardware: what it was trained on, one after the other, and what those weights were.
+        minutes: what the run was given to plan for, 0 where the recipe's steps are done.
+        planned_at: step at which the plan was made, -1 before.
+        pixels_nats: in the second stage: the mean log-likelihood of the validation images, which stands still; None
+            before it was measured.
+        watch: what is remembered of the bound.
     """
 
     step: int = 0
@@ -46,9 +58,22 @@ class Progress:
     best_elbo: float = float("-inf")
     initialised_from: str = ""
     hardware: str = ""
+    minutes: float = 0.0
+    planned_at: int = -1
+    pixels_nats: float | None = None
+    watch: Watch = field(default_factory=Watch)
 
-    def advanced(self, **changes: float | str) -> Progress:
-        return replace(self, **changes)  # type: ignore[arg-type]
+    def advanced(self, **changes: Any) -> Progress:
+        return replace(self, **changes)
+
+    @property
+    def awaits_plan(self) -> bool:
+        """Whether the run is measuring its speed."""
+        return self.minutes > 0 and self.planned_at < 0
+
+    @classmethod
+    def parsed(cls, data: dict[str, Any]) -> Progress:
+        return cls(**data | {"watch": Watch(**data.get("watch", {}))})
 
 
 @dataclass(frozen=True)
@@ -95,12 +120,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-        recipe = parse_recipe(json.loads(metadata["recipe"]), f"checkpoint {path}")
-        return Checkpoint(recipe, Progress(**json.loads(metadata["progress"])), tensors)
+        recipe = parse_recipe(without_retired(json.loads(metadata["recipe"])), f"checkpoint {path}")
+        return Checkpoint(recipe, Progress.parsed(json.loads(metadata["progress"])), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise PvaeZooError(
             f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again"
         ) from error
+
+
+def without_retired(data: dict[str, Any], place: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe's JSON without the keys of `RETIRED`."""
+    kept = {key: value for key, value in data.items() if (*place, key) not in RETIRED}
+    return {
+        key: without_retired(value, (*place, key)) if isinstance(value, dict) else value for key, value in kept.items()
+    }
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

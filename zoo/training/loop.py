@@ -8,53 +8,43 @@ compute what one computes with 2b.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from pvae_zoo.atomic import atomic_write, write_error
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.pixelvae import Elbo, PixelVAE
-from pvae_zoo.training.augmentation import view_generator
-from pvae_zoo.training.checkpoint import (
-    BEST,
-    LATEST,
-    Checkpoint,
-    Progress,
-    load_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-)
-from pvae_zoo.training.compilation import check_gradients
+from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, Progress, load_checkpoint, save_checkpoint
 from pvae_zoo.training.datasets import ImageSet
+from pvae_zoo.training.device_images import DeviceImages
+from pvae_zoo.training.devices import hardware_name, joined_hardware
 from pvae_zoo.training.distributed import World
+from pvae_zoo.training.guard import Guard
+from pvae_zoo.training.initial import take_weights
 from pvae_zoo.training.interrupt import stop_requested
-from pvae_zoo.training.recipe import Recipe
-from pvae_zoo.training.reports import Meter, Report
+from pvae_zoo.training.lock import locked
+from pvae_zoo.training.metrics import append_report, forget_after
+from pvae_zoo.training.plan import Pace, planned, unplanned
+from pvae_zoo.training.recipe import Recipe, TrainingConfig
+from pvae_zoo.training.reports import Means, Meter, Report
 from pvae_zoo.training.schedule import (
     batch_indices,
-    charged_kl,
-    latent_noise,
-    learning_rate,
+    kl_weights,
     parameter_groups,
-    step_generator,
 )
+from pvae_zoo.training.state import State
+from pvae_zoo.training.stepper import Stepper
+from pvae_zoo.training.trainee import Terms, Trainee
+from pvae_zoo.training.validation import BATCH as VALIDATION_BATCH
+from pvae_zoo.training.validation import validate
 
 CHECKPOINT_SECONDS = 120.0
 REPORT_SECONDS = 10.0
-VALIDATION_BATCH = 50
-SKIPS = 10
-
-Batch = tuple[Tensor, list[Tensor]]
-"""Images ``(B, C, H, W)`` and the noise of each level of latents, ``(B, *latent_shape)``."""
 
 
 class Trainer:
@@ -64,9 +54,14 @@ class Trainer:
         recipe: what to train.
         out: the run's folder; holds the checkpoint, the best weights and ``metrics.jsonl``.
         world: this process among those that train together.
-        device: where to compute.
+        device: where to compute, "cpu" or "cuda".
         compile_model: let ``torch.compile`` fuse the network (needs a C++ compiler on a CPU).
+        minutes: plan the number of steps to fill this time (see `pvae_zoo.training.plan`); 0 for the recipe's.
         report: called with every report, on rank 0.
+        clock: seconds, rising.
+
+    Raises:
+        PvaeZooError: if there is no such device.
     """
 
     def __init__(
@@ -77,102 +72,112 @@ class Trainer:
         world: World,
         device: str = "cpu",
         compile_model: bool = False,
+        minutes: float = 0.0,
         report: Callable[[Report], None] = lambda report: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.recipe, self.out, self.world, self.report = recipe, out, world, report
-        self.config = recipe.training
-        self.device = torch.device(device)
-        torch.manual_seed(self.config.seed)
-        self.model = PixelVAE(recipe.model).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._weights = self.model.state_dict()  # the parameters themselves: loading and training write into them
-        self.ema = {name: value.detach().clone() for name, value in self._weights.items()}
-        self._ahead: tuple[int, Batch] | None = None
+        self.recipe, self.out, self.world, self.report, self.clock = recipe, out, world, report, clock
+        self.device = world.device(device)
+        torch.manual_seed(recipe.training.seed)
+        self.trainee = Trainee.of(recipe).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         fused = self.device.type == "cuda"
         if fused:
             torch.backends.cudnn.benchmark = True  # shapes never change: the fastest convolutions are worth finding
-        groups = parameter_groups(self.model, self.config)
+        groups = parameter_groups(self.trainee, recipe.training)
         # A short memory of squared gradients: runs with 0.999 at a learning rate of 2e-3 blew up after 7,000 steps. At
         # 1.2e-3 with 0.99 none has; which of the two it was has not been tried.
-        self.optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, betas=(0.9, 0.99), fused=fused)
-        self._skipped = 0
-        self.progress = Progress(hardware=_hardware(self.device))
-        network: nn.Module = self.model
-        if world.size > 1:
-            network = DistributedDataParallel(network)
-        self.network: nn.Module = torch.compile(network) if compile_model else network  # type: ignore[assignment]
-        # bf16 pays on matrix units and in bandwidth; float32 keeps tiny models and tests exact.
-        self.bf16 = self.device.type == "cuda" or bool(torch.backends.mkldnn.is_available() and _has_bf16_units())
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.training.learning_rate, betas=(0.9, 0.99), fused=fused)
+        self.state = State(self.trainee, self.optimizer)
+        self.guard = Guard(self.state, world)
+        self.progress = Progress(hardware=hardware_name(self.device), minutes=minutes)
+        self.stepper = Stepper(self.state, world, self.device, compile_model=compile_model)
 
-    def initialise(self, path: Path) -> None:
-        """Start from the averaged weights of another model's checkpoint, wherever names and shapes agree.
+    @property
+    def config(self) -> TrainingConfig:
+        """The schedule; without an end while the run measures its speed."""
+        training = self.recipe.training
+        return unplanned(training) if self.progress.awaits_plan else training
 
-        Raises:
-            PvaeZooError: if nothing agrees.
-        """
-        checkpoint = load_checkpoint(path)
-        own = self.model.state_dict()
-        taken = {k: v for k, v in checkpoint.section("ema").items() if k in own and own[k].shape == v.shape}
-        if not taken:
-            raise PvaeZooError(f"--init {path}: no weight of that model fits this recipe")
-        self.model.load_state_dict(own | taken)
-        self.ema = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        recipe, step = checkpoint.recipe.name, checkpoint.progress.step
-        source = f"{recipe} at step {step} ({len(taken)} of {len(own)} tensors)"
-        # What it cost to make those weights is part of what it costs to make these.
-        spent = checkpoint.progress
-        self.progress = self.progress.advanced(initialised_from=source, images=spent.images, seconds=spent.seconds)
+    def initialise(self, given: Checkpoint, name: str, *, anew: bool = False) -> None:
+        """Start from the averaged weights of another run, as `pvae_zoo.training.initial.take_weights` says."""
+        progress = take_weights(self.state, given, name, anew=anew)
+        ours = joined_hardware(progress.hardware, self.progress.hardware)
+        self.progress = replace(progress, hardware=ours, minutes=self.progress.minutes)
 
-    def resume(self) -> None:
+    def resume(self, *, slower: bool = False) -> None:
         """Take up the run where its last checkpoint stands.
+
+        Args:
+            slower: the learning rate was given anew: forget how often the run went back.
 
         Raises:
             PvaeZooError: if there is none, or one of another model.
         """
         checkpoint = load_checkpoint(self.out / LATEST)
-        found = {name: value.shape for name, value in checkpoint.section("model").items()}
-        if found != {name: value.shape for name, value in self.model.state_dict().items()}:
+        if not self.state.fits(checkpoint.tensors):
             raise PvaeZooError(f"{self.out / LATEST} holds another model than the recipe's: choose another --out")
-        self.model.load_state_dict(checkpoint.section("model"))
-        self.ema = {name: value.to(self.device) for name, value in checkpoint.section("ema").items()}
-        restore_optimizer(self.optimizer, checkpoint.section("optimizer"))
-        self.progress = checkpoint.progress
+        self.state.restore(checkpoint.tensors)
+        progress = checkpoint.progress
+        watch = replace(progress.watch, factor=1.0, rollbacks=0) if slower else progress.watch
+        self.guard.resume(watch, checkpoint.section("good"), self.device)
+        self.progress = progress.advanced(hardware=joined_hardware(progress.hardware, self.progress.hardware))
 
     def train(self, images: ImageSet, valid: ImageSet, *, max_minutes: float = math.inf) -> bool:
-        """Train until the recipe's last step, the time budget or a signal; a checkpoint is left in every case.
+        """Train until the last step, the time budget or a signal; a checkpoint is left in every case.
 
         Returns:
-            Whether the recipe was finished.
+            Whether the run was finished. What stands when the budget is spent is validated first.
 
         Raises:
             KeyboardInterrupt: after SIGINT or SIGTERM, once the checkpoint is written.
-            PvaeZooError: if the bound is no longer finite.
+            PvaeZooError: if the bound leaps or is not finite once too often, or an image cannot be read.
         """
-        self._tidy()
-        if self.network is not self.model and self.world.size == 1:
-            self._check_compiled(images)
-        start = last_saved = time.monotonic()
-        before = self.progress.seconds
-        meter = Meter()
+        start = self.clock()
+        batch_indices(self.config, len(images), self.world, self.progress.step)  # refuses too few of them
+        near = (DeviceImages.fitting(images, self.device) if self.device.type == "cuda" else None) or images
+        with locked(self.out) if self.world.rank == 0 else nullcontext():
+            self._tidy()
+            self.stepper.check(near, self.config, self.progress.step)
+            self.guard.begin()
+            try:
+                return self._walk(near, valid, start, max_minutes)
+            except PvaeZooError:
+                with suppress(PvaeZooError):  # a disk that was full may still be
+                    self._save(LATEST)
+                raise
+
+    def _walk(self, images: ImageSet | DeviceImages, valid: ImageSet, start: float, max_minutes: float) -> bool:
+        last_saved, before, meter = start, self.progress.seconds, self._meter()
+        pace = Pace(60 * self.progress.minutes, start, self.recipe.training.warmup_steps)
         with stop_requested() as stopped:
+            if self.trainee.learns == "prior" and self.progress.pixels_nats is None:
+                self.evaluate(valid)  # now, before a plan counts on validations without the pixels
+            if self.progress.step >= self.config.steps and self.progress.best_step < 0:
+                self._validate(valid)  # it was stopped by an image that it could not read
+                self._save(LATEST)
             while self.progress.step < self.config.steps:
-                elbo = self._step(images)
-                if elbo is not None:
-                    meter.add(elbo)
-                now = time.monotonic()
+                taken = self._step(images)
+                if taken is not None:
+                    meter.add(*taken)
+                now = self.clock()
                 self.progress = self.progress.advanced(
                     step=self.progress.step + 1,
                     images=self.progress.images + self.config.batch_size * self.world.size,
                     seconds=before + now - start,
                 )
+                self._look(taken)
+                if self.progress.awaits_plan and self.world.any(pace.step(now)):
+                    self._plan(pace, valid)
                 if now - meter.start > REPORT_SECONDS and meter.steps:
-                    self._send(meter.report("train", self.progress.step, self.config, self.world))
-                    meter = Meter()
+                    self._report_training(meter, now)
+                    meter = self._meter()
                 done = self.progress.step == self.config.steps
-                if done or self.progress.step % self.config.validate_every == 0:
-                    self._validate(valid)
-                    meter = Meter()
                 # Every rank must leave at the same step, or the others wait for it for ever.
-                stop = self.world.any(stopped() or now - start > max_minutes * 60)
+                over = self.world.any(now - start > max_minutes * 60)
+                if done or over or self.progress.step % self.config.validate_every == 0:
+                    self._validate(valid)
+                    meter = self._meter()
+                stop = self.world.any(stopped()) or over
                 if done or stop or now - last_saved > CHECKPOINT_SECONDS:
                     self._save(LATEST)
                     last_saved = now
@@ -182,143 +187,91 @@ class Trainer:
                 raise KeyboardInterrupt
         return self.progress.step == self.config.steps
 
-    def _check_compiled(self, images: ImageSet) -> None:
-        count = min(len(images), self.config.batch_size)
-        x = torch.from_numpy(images.read(np.arange(count), None)).to(self.device)
-        noise = latent_noise(self.recipe.model, count, step_generator(self.config.seed, 0))
-        check_gradients(self.model, self.network, x, [eps.to(self.device) for eps in noise], bf16=self.bf16)
+    def _step(self, images: ImageSet | DeviceImages) -> tuple[Terms, Tensor] | None:
+        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor)
 
-    def _step(self, images: ImageSet) -> Elbo | None:
-        """One optimiser step; None if it was left out because its gradient was not finite."""
-        config, step = self.config, self.progress.step
-        self.network.train()
-        x, noise = self._ahead[1] if self._ahead and self._ahead[0] == step else self._batch(images, step)
-        torch.manual_seed(step_generator(config.seed, step, 1 + self.world.rank).initial_seed())  # for dropout
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            elbo: Elbo = self.network(x, noise)
-        loss = -(elbo.log_likelihood - charged_kl(config, step, elbo)).mean()
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * learning_rate(config, step)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm)
-        if step + 1 < config.steps:
-            # A GPU is still busy with the gradient, and the next line waits for it: read the next images meanwhile.
-            self._ahead = step + 1, self._batch(images, step + 1)
-        if not torch.isfinite(norm):  # the norm is of the gradients of all processes, so all of them agree
-            self._skip()
-            return None
-        self._skipped = 0
-        self.optimizer.step()
-        self._update_ema()
-        return elbo
+    def _look(self, taken: tuple[Terms, Tensor] | None) -> None:
+        """After a step: is the bound where it belongs?"""
+        step = self.progress.step
+        warming = min(kl_weights(self.config, step), default=1.0) < 1
+        note = self.guard.look(None if taken is None else taken[0], step, warming=warming)
+        if note:
+            self._send("rollback", Means(None, (), ()), note=note)
 
-    def _batch(self, images: ImageSet, step: int) -> Batch:
-        """What a step trains on, on the device: this process's images, and its share of the noise of all latents."""
-        config, first = self.config, self.world.rank * self.config.batch_size
-        views = view_generator(config.seed, step, first)
-        x = torch.from_numpy(images.read(batch_indices(config, len(images), self.world, step), views))
-        noise = latent_noise(self.recipe.model, len(x) * self.world.size, step_generator(config.seed, step))
-        return self._on_device(x), [self._on_device(eps[first : first + len(x)]) for eps in noise]
+    def _plan(self, pace: Pace, valid: ImageSet) -> None:
+        """Let the plan stand, in all processes the same."""
+        for _ in range(2):  # the first time finds convolutions
+            began = self.clock()
+            self._means(valid, limit=VALIDATION_BATCH)
+        seconds = (self.clock() - began) * len(valid) / min(len(valid), VALIDATION_BATCH)
+        step, every = self.progress.step, self.config.validate_every
+        plan = pace.plan(self.clock(), step, validation=seconds, validate_every=every)
+        steps, every = (self.world.first(number) for number in plan)
+        self.recipe = replace(self.recipe, training=planned(self.recipe.training, steps, every))
+        self.progress = self.progress.advanced(planned_at=step)
 
-    def _on_device(self, values: Tensor) -> Tensor:
-        """A copy there; from pinned memory, because a copy from any other waits for all that a GPU has to do."""
-        return values.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else values
-
-    def _skip(self) -> None:
-        """Leave a step out: a single outlier must not end a run, a run of them is no accident."""
-        self._skipped += 1
-        if self._skipped == SKIPS:
-            step = self.progress.step + 1
-            raise PvaeZooError(
-                f"the bound is not finite for {SKIPS} steps up to step {step}: resume with a lower --learning-rate"
-            )
-
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        # The first steps count little: an average that starts at the initial weights would drag them along.
-        decay = min(self.config.ema_decay, (1 + self.progress.step) / (10 + self.progress.step))
-        torch._foreach_lerp_(list(self.ema.values()), [self._weights[name] for name in self.ema], 1 - decay)
-
-    @torch.no_grad()
     def _validate(self, valid: ImageSet) -> None:
-        """Mean ELBO of the averaged weights on the validation set, always with the same noise; keeps the best."""
+        """Mean ELBO of the averaged weights on the validation set; keeps the best."""
         if self.world.rank == 0:
-            mean = self.evaluate(valid)
-            kl = tuple(mean[1:])
-            elbo = mean[0] - sum(kl)
-            report = Report(
-                kind="valid", step=self.progress.step, steps=self.config.steps, elbo=elbo, reconstruction=-mean[0],
-                kl=kl, images_per_second=0.0, seconds_left=0.0,
-            )  # fmt: skip
-            if elbo > self.progress.best_elbo:
-                self.progress = self.progress.advanced(best_step=self.progress.step, best_elbo=elbo)
+            means = self.evaluate(valid)
+            if means.elbo is not None and means.elbo > self.progress.best_elbo:
+                self.progress = self.progress.advanced(best_step=self.progress.step, best_elbo=means.elbo)
                 self._save(BEST)
-            self._send(report)
+            second = self.trainee.learns == "prior"
+            self._send("valid", means, note="the pixels stand still: the smallest KL is the best" if second else "")
         self.world.barrier()
 
-    @torch.no_grad()
-    def evaluate(self, images: ImageSet) -> list[float]:
-        """Means of the log-likelihood and of each level's KL over ``images``, of the averaged weights."""
-        trained = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema)
-        self.model.eval()
-        total = torch.zeros(1 + len(self.recipe.model.latents), dtype=torch.float64)
-        generator = step_generator(self.config.seed, 0, 1_000_000)
-        for start in range(0, len(images), VALIDATION_BATCH):
-            indices = np.arange(start, min(start + VALIDATION_BATCH, len(images)))
-            batch = torch.from_numpy(images.read(indices, None)).to(self.device)
-            noise = [eps.to(self.device) for eps in latent_noise(self.recipe.model, len(batch), generator)]
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                elbo = self.model(batch, noise)
-            parts = torch.stack([elbo.log_likelihood, *elbo.kl])
-            total += parts.double().sum(1).cpu()
-        self.model.load_state_dict(trained)
-        return [float(value) for value in total / len(images)]
+    def evaluate(self, images: ImageSet) -> Means:
+        """Means over the validation images, of the averaged weights.
+
+        In the second stage z1 is drawn with the same noise from a posterior that stands still, and so does the mean
+        log-likelihood of the pixels: they are run the first time only.
+        """
+        if self.trainee.learns == "all":
+            return self._means(images)
+        stands = self.progress.pixels_nats
+        means = self._means(images, pixels=stands is None)
+        if stands is not None:
+            return replace(means, log_likelihood=stands)
+        self.progress = self.progress.advanced(pixels_nats=means.log_likelihood)
+        return means
+
+    def _means(self, images: ImageSet, *, pixels: bool | None = None, limit: int | None = None) -> Means:
+        seed = self.recipe.training.seed
+        return validate(
+            self.state, images, seed=seed, device=self.device, bf16=self.stepper.bf16, pixels=pixels, limit=limit
+        )  # fmt: skip
+
+    def _meter(self) -> Meter:
+        return Meter(self.trainee.auxiliary, self.clock())
+
+    def _report_training(self, meter: Meter, now: float) -> None:
+        seconds = now - meter.start
+        left = 60 * self.progress.minutes  # until the plan stands
+        if not self.progress.awaits_plan:
+            left = (self.config.steps - self.progress.step) * seconds / meter.steps
+        speed = meter.images * self.world.size / seconds
+        self._send("train", meter.means(), images_per_second=speed, seconds_left=left)
+
+    def _send(self, kind: str, means: Means, **rest: float | str) -> None:
+        if self.world.rank == 0:
+            step, steps = self.progress.step, 0 if self.progress.awaits_plan else self.config.steps
+            report = Report.of(kind, means, self.recipe.model.image, step=step, steps=steps, **rest)
+            append_report(self.out, report, self.progress.seconds)
+            self.report(report)
 
     def _save(self, name: str) -> None:
         if self.world.rank:
             return
-        tensors = {f"ema.{key}": value for key, value in self.ema.items()}
+        tensors = self.state.averaged()
         if name == LATEST:
-            tensors |= {f"model.{key}": value for key, value in self.model.state_dict().items()}
-            tensors |= optimizer_tensors(self.optimizer)
-        save_checkpoint(self.out / name, Checkpoint(self.recipe, self.progress, tensors))
-
-    def _send(self, report: Report) -> None:
-        if self.world.rank:
-            return
-        path, row = self.out / "metrics.jsonl", {"seconds": round(self.progress.seconds, 1), **vars(report)}
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise write_error(path, error) from error
-        self.report(report)
+            tensors |= self.state.tensors() | self.guard.tensors()
+        progress = self.progress.advanced(watch=self.guard.watch)
+        save_checkpoint(self.out / name, Checkpoint(self.recipe, progress, tensors))
 
     def _tidy(self) -> None:
         """After a kill: drop half-written files, and what was reported after the checkpoint (it is walked again)."""
-        path = self.out / "metrics.jsonl"
-        if self.world.rank:
-            return
-        for orphan in self.out.glob(".*.part"):
-            orphan.unlink(missing_ok=True)
-        if not path.exists():
-            return
-        rows = [line for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in rows if json.loads(line)["step"] <= self.progress.step]
-        atomic_write(path, "".join(f"{line}\n" for line in kept).encode())
-
-
-def _hardware(device: torch.device) -> str:
-    """What computes, for the card."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} CPU threads"
-
-
-def _has_bf16_units() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware (AMX, AVX512-BF16); emulated, it is slower than float32."""
-    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+        if self.world.rank == 0:
+            for orphan in self.out.glob(".*.part"):
+                orphan.unlink(missing_ok=True)
+            forget_after(self.out, self.progress.step)

@@ -1,38 +1,48 @@
-"""The loss curve of a run."""
+"""The curves of a run."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pvae_zoo.atomic import atomic_path
+from pvae_zoo.training.metrics import read_reports
+
+_COLOURS = {"train": "#9bb8d3", "valid": "#d1495b"}
+_LINES = ("-", "--", ":")
+
+Points = list[tuple[int, float]]
 
 
 def plot_run(run: Path) -> Path | None:
-    """Draw ``loss.png`` from a run's ``metrics.jsonl``: -ELBO and KL against steps; None if nothing was reported."""
-    metrics = run / "metrics.jsonl"
-    rows = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()] if metrics.is_file() else []
-    if not rows:
+    """Draw ``loss.png`` of a run: bits per dimension, the KL of each level and the thumbnails' R2 against steps.
+
+    Returns:
+        Its path, or None if nothing was reported yet.
+    """
+    rows = read_reports(run)
+    panels = {
+        "-ELBO, bits per dimension": _curves(rows, "bits_per_dim"),
+        "KL, nats an image": _curves(rows, "kl"),
+        "R2 of the thumbnails": _curves(rows, "r2"),
+    }
+    panels = {label: curves for label, curves in panels.items() if curves}
+    if not panels:
         return None
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (loss, kl) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for kind, colour in (("train", "#9bb8d3"), ("valid", "#d1495b")):
-        chosen = [row for row in rows if row["kind"] == kind]
-        if not chosen:
-            continue
-        style: dict[str, Any] = {"color": colour, "label": kind, "marker": "o" if kind == "valid" else None, "ms": 3}
-        loss.plot([r["step"] for r in chosen], [-r["elbo"] for r in chosen], **style)
-        kl.plot([r["step"] for r in chosen], [sum(r["kl"]) for r in chosen], **style)
-    best = min((-row["elbo"] for row in rows), default=0.0)
-    loss.set_ylim(best - 1.5, best + 14)  # the first steps, far above, would flatten the rest
-    kl.set_ylim(0, 1.5 * max(sum(row["kl"]) for row in rows[len(rows) // 3 :]) + 0.1)
-    for axis, label in ((loss, "-ELBO, nats an image"), (kl, "KL, nats an image")):
-        axis.set(xlabel="step", ylabel=label)
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5.5 * len(panels), 4), layout="constrained", squeeze=False)
+    for axis, (label, curves) in zip(axes[0], panels.items(), strict=True):
+        for (kind, level), points in curves.items():
+            style: dict[str, Any] = {"color": _COLOURS[kind], "ls": _LINES[level % len(_LINES)], "ms": 3}
+            # A line of one point cannot be seen.
+            style["marker"] = "o" if kind == "valid" or len(points) == 1 else None
+            several = any(other for _, other in curves)
+            axis.plot(*zip(*points, strict=True), label=f"{kind}, z{level + 1}" if several else kind, **style)
+        axis.set(xlabel="step", ylabel=label, ylim=_limits(curves))
         axis.grid(alpha=0.3)
         axis.legend()
     target = run / "loss.png"
@@ -40,3 +50,22 @@ def plot_run(run: Path) -> Path | None:
         figure.savefig(temporary, format="png", dpi=110)
     pyplot.close(figure)
     return target
+
+
+def _curves(rows: list[dict[str, Any]], key: str) -> dict[tuple[str, int], Points]:
+    """The numbers under a key by (kind, level); a value that has no levels is one of level 0."""
+    curves: dict[tuple[str, int], Points] = {}
+    for row in rows:
+        value = row.get(key)
+        for level, number in enumerate(value if isinstance(value, list) else [value]):
+            if row["kind"] in _COLOURS and isinstance(number, int | float) and abs(number) < 1e12:
+                curves.setdefault((row["kind"], level), []).append((row["step"], float(number)))
+    return curves
+
+
+def _limits(curves: dict[tuple[str, int], Points]) -> tuple[float, float]:
+    """From the lowest to the highest value; the first tenth of the steps, far off, would flatten the rest."""
+    last = max(step for points in curves.values() for step, _ in points)
+    seen = [value for points in curves.values() for step, value in points if step > last / 10]
+    margin = 0.05 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
+    return min(seen) - margin, max(seen) + margin

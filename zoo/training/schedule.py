@@ -6,18 +6,19 @@ as one that was not.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import Architecture
-from pvae_zoo.models.pixelvae import Elbo
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.recipe import TrainingConfig
+from pvae_zoo.training.trainee import Trainee
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -28,21 +29,17 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def kl_weights(config: TrainingConfig, step: int) -> list[float]:
-    """Weight of each level's KL, bottom first: linear from 0 to 1 (PixelVAE, section 4.1)."""
-    return [min(1.0, (step + 1) / max(1, length)) for length in config.kl_warmup_steps]
+    """Weight of each level's KL, bottom first: linear from 0 to 1 (PixelVAE, section 4.1).
 
-
-def charged_kl(config: TrainingConfig, step: int, elbo: Elbo) -> Tensor:
-    """What the KL of all levels costs each image in this step, ``(B,)``.
-
-    A posterior whose KL is below ``free_nats`` feels nothing of it. Its prior does, always: p(z1|z2) goes on learning,
-    and z2 has a use, however little z1 says.
+    In the second stage z1's is 1 from the start: its posterior stands, and its prior has nothing to wait for.
     """
-    free = config.free_nats or (0.0,) * len(elbo.kl)
-    levels = zip(kl_weights(config, step), elbo.kl, elbo.prior_kl, free, strict=True)
-    return sum(
-        (weight * torch.where(kl > nats, kl, prior_kl) for weight, kl, prior_kl, nats in levels), torch.zeros(())
-    )
+    weights = [min(1.0, (step + 1) / max(1, length)) for length in config.kl_warmup_steps]
+    return [1.0, *weights[1:]] if config.learns == "prior" else weights
+
+
+def aid_weight(config: TrainingConfig, step: int) -> float:
+    """Weight of the thumbnails' nats: 1, and in the last two fifths of a run, when latents mean something, a half."""
+    return 1.0 if step < 0.6 * config.steps else 0.5
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> torch.Generator:
@@ -66,17 +63,30 @@ def batch_indices(config: TrainingConfig, count: int, world: World, step: int) -
     if per_epoch == 0:
         raise PvaeZooError(f"{count} training images are fewer than one batch of {batch}: lower training.batch_size")
     epoch, position = divmod(step, per_epoch)
-    order = np.random.default_rng([config.seed, epoch]).permutation(count)
+    order = _permutation(config.seed, epoch, count)
     mine = position * batch + world.rank * config.batch_size
     share: NDArray[np.int64] = order[mine : mine + config.batch_size]
     return share
 
 
-def parameter_groups(model: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
-    """Weights decay, biases do not; the encoder and the priors learn at ``rate`` times the schedule's rate."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        rate = 1.0 if name.startswith("decoder.") else config.encoder_rate
-        decay = config.weight_decay if parameter.dim() > 1 else 0.0
-        groups.setdefault((rate, decay), []).append(parameter)
+@functools.lru_cache(maxsize=2)  # a step reads ahead, over the end of its epoch too
+def _permutation(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order of an epoch; drawn once, because for a million images it takes as long as a step."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    order.flags.writeable = False
+    return order
+
+
+def parameter_groups(trainee: Trainee, config: TrainingConfig) -> list[dict[str, Any]]:
+    """What learns. Weights decay, biases do not; encoder and priors learn at ``rate`` times the schedule's rate.
+
+    In the second stage nothing else learns, and ``rate`` is 1.
+    """
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in trainee.named_parameters():
+        if parameter.requires_grad:
+            shared = name.startswith(("model.decoder.", "auxiliary.")) or config.learns == "prior"
+            rate = 1.0 if shared else config.encoder_rate
+            decay = config.weight_decay if parameter.dim() > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": found, "weight_decay": decay, "rate": rate} for (rate, decay), found in groups.items()]

@@ -17,7 +17,6 @@ IMPOSSIBLE = {
     r"decoder\.pixelcnn: .*layers": {"layers": -1},
     r"decoder\.pixelcnn\.embedding=-1": {"embedding": -1},
     r"decoder\.pixelcnn\.dropout=1\.0": {"dropout": 1.0},
-    r"decoder\.pixelcnn\.input_dropout=-0\.1": {"input_dropout": -0.1},
     r"latents\.stage=2: .* stages 1 to 1": {"stage": 2},
     r"latents\.stage=0": {"stage": 0},
     r"latents\.channels=0": {"latents": 0},

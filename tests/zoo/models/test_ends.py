@@ -65,10 +65,10 @@ def test_both_train_and_resume_on_the_same_path(kind, request, make_recipe, tmp_
     parts = trainer("parts", 12)
     parts.resume()
     assert parts.progress.step == 1 and parts.train(x, x)
-    for name, value in whole.ema.items():
-        assert torch.equal(value, parts.ema[name])
-    start = PixelVAE(recipe.model).state_dict()
-    assert any(not torch.equal(value, start[name]) for name, value in whole.ema.items())
+    for name, value in whole.state.average.items():
+        assert torch.equal(value, parts.state.average[name])
+    start = {f"model.{k}": v for k, v in PixelVAE(recipe.model).state_dict().items()}
+    assert any(not torch.equal(value, start[name]) for name, value in whole.state.average.items())
 
 
 @pytest.mark.parametrize(("kind", "lacks"), [("pixelcnn", "latents"), ("vae", "autoregressive layers")])

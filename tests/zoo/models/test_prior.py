@@ -60,18 +60,6 @@ def test_the_divergence_of_both_levels_is_their_monte_carlo_estimate(model):
     assert (ratio - kl).mean().abs() < error
 
 
-def test_a_divergence_charged_to_the_prior_holds_the_posterior_and_reaches_what_is_above(model):
-    x = torch.randint(4, (3, *model.architecture.image.chw), dtype=torch.uint8)
-    elbo = model(x, [torch.randn(3, *shape) for shape in model.architecture.latent_shapes])
-    for level, held in zip(elbo.kl, elbo.prior_kl, strict=True):
-        assert level.equal(held)
-    z1_head, z2_head = (head.output.weight for head in model.encoder.heads)
-    weights = [z1_head, z2_head, *model.priors[0].parameters()]
-    held, above, *prior = torch.autograd.grad(elbo.prior_kl[0].sum(), weights, allow_unused=True)
-    assert held is None and above.any() and all(gradient.any() for gradient in prior)
-    assert not elbo.prior_kl[1].requires_grad  # N(0, I) has nothing to learn
-
-
 def test_bounds_are_ordered_and_below_the_exact_likelihood(make_architecture):
     """With two levels: ELBO <= IWAE(4) <= IWAE(64) <= log p(x), the latter by a long run of the prior."""
     model = PixelVAE(make_architecture((1, 2, 2, 2), top=1, latents=1)).eval()

@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from pvae_zoo.training.checkpoint import (
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
+    without_retired,
 )
+from pvae_zoo.training.watch import Watch
 
 
 @pytest.fixture
@@ -118,3 +121,24 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(checkpoint, sm
         save_checkpoint(path, large)
     assert load_checkpoint(path).tensors.keys() == checkpoint.tensors.keys()
     assert [file.name for file in small_disk.iterdir()] == [path.name]
+
+
+def test_retired_keys_of_older_recipes_are_passed_over(checkpoint, tmp_path):
+    recipe = checkpoint.recipe.as_dict()
+    recipe["training"] |= {"free_nats": [500.0, 120.0]}
+    recipe["model"]["decoder"]["pixelcnn"] |= {"input_dropout": 0.1}
+    progress = {"step": 3, "images": 12, "seconds": 1.0, "best_step": -1, "best_elbo": float("-inf")}
+    save_file(
+        {"ema.w": torch.ones(1)},
+        tmp_path / "old.safetensors",
+        {"recipe": json.dumps(recipe), "progress": json.dumps(progress)},
+    )
+    loaded = load_checkpoint(tmp_path / "old.safetensors")
+    assert loaded.recipe == checkpoint.recipe and loaded.progress == Progress(step=3, images=12, seconds=1.0)
+    assert without_retired({"free_nats": 1, "model": {"prior": None}}) == {"free_nats": 1, "model": {"prior": None}}
+
+
+def test_what_is_remembered_of_the_bound_comes_back(checkpoint, tmp_path):
+    progress = replace(checkpoint.progress, watch=Watch(total=0.1 + 0.2, count=2, best=7.5, factor=0.6**3))
+    save_checkpoint(tmp_path / "c", replace(checkpoint, progress=progress))
+    assert load_checkpoint(tmp_path / "c").progress == progress

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
 from pvae_zoo.training.datasets import ImageSet
@@ -37,7 +38,7 @@ def interrupt(report):
 with joined_world() as world:
     answers = [world.any(rank == world.rank) for rank in (0, 1, 2)]
     trainer = Trainer(recipe, out / "run", world=world, report=interrupt)
-    trainer.bf16 = False
+    trainer.stepper.bf16 = False
     try:
         finished = trainer.train(images, images)
     except KeyboardInterrupt:
@@ -45,10 +46,10 @@ with joined_world() as world:
     stopped_at = trainer.progress.step
     world.barrier()
     trainer = Trainer(recipe, out / "run", world=world)
-    trainer.bf16 = False
+    trainer.stepper.bf16 = False
     trainer.resume()
     trainer.train(images, images)
-    torch.save(trainer.model.state_dict(), out / f"weights{world.rank}.pt")
+    torch.save(trainer.trainee.model.state_dict(), out / f"weights{world.rank}.pt")
     said = {"answers": answers, "first": finished, "stopped_at": stopped_at, "step": trainer.progress.step}
     (out / f"said{world.rank}.json").write_text(json.dumps(said))
 """
@@ -89,6 +90,10 @@ def together(tmp_path_factory, images, recipe):
     return out
 
 
+def averages(trainer):
+    return {name.removeprefix("model."): value.clone() for name, value in trainer.state.average.items()}
+
+
 def said(folder):
     return [json.loads((folder / f"said{rank}.json").read_text()) for rank in (0, 1)]
 
@@ -118,17 +123,57 @@ def test_two_processes_hold_the_same_weights(together):
 
 def test_two_processes_compute_what_one_does_with_twice_the_batch(together, tmp_path, images, recipe):
     alone = Trainer(replace(recipe, training=replace(recipe.training, batch_size=8)), tmp_path, world=World())
-    alone.bf16 = False
-    start = {name: value.clone() for name, value in alone.ema.items()}
+    alone.stepper.bf16 = False
+    start = {name: value.clone() for name, value in averages(alone).items()}
     alone.train(as_set(images), as_set(images))
     checkpoint = load_checkpoint(together / "run" / LATEST)
     assert checkpoint.progress.images == alone.progress.images == 64
     assert checkpoint.progress.best_elbo == pytest.approx(alone.progress.best_elbo, abs=1e-5)
-    for section, tensors in (("model", alone.model.state_dict()), ("ema", alone.ema)):
+    for section, tensors in (("model", alone.trainee.model.state_dict()), ("ema", averages(alone))):
         torch.testing.assert_close(checkpoint.section(section), dict(tensors), rtol=0, atol=1e-5)
-    assert max(float((value - start[name]).abs().max()) for name, value in alone.ema.items()) > 1e-3
+    assert max(float((value - start[name]).abs().max()) for name, value in averages(alone).items()) > 1e-3
 
 
 def test_one_process_reports_for_all(together):
     rows = [json.loads(line) for line in (together / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [3, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"WORLD_SIZE": "2"},
+            "WORLD_SIZE=2 is set and RANK, MASTER_ADDR, MASTER_PORT not: start several processes with",
+        ),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' is no number"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"},
+            "RANK=2 is none of WORLD_SIZE=2 processes",
+        ),
+    ],
+)
+def test_variables_that_do_not_fit_together_are_one_line(monkeypatch, variables, message):
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PvaeZooError, match=message), joined_world():
+        pass
+
+
+def test_each_process_has_the_gpu_of_its_local_rank(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert World(5, 8, local_rank=1).device("cuda") == torch.device("cuda", 1) and chosen == [1]
+    assert World(5, 8, local_rank=1).device("cpu") == torch.device("cpu")
+    with pytest.raises(PvaeZooError, match="3 processes on this machine and 2 GPUs: start one for each"):
+        World(2, 3, local_rank=2).device("cuda")
+
+
+def test_cuda_that_is_not_there_is_one_line(monkeypatch, tmp_path, recipe):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(PvaeZooError, match="PyTorch finds no CUDA device: install its CUDA build"):
+        Trainer(recipe, tmp_path, world=World(), device="cuda")

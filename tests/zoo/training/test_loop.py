@@ -14,8 +14,7 @@ import torch
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.models.pixelvae import Elbo
-from pvae_zoo.training import loop
+from pvae_zoo.training import loop, schedule, stepper, validation
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
@@ -23,7 +22,6 @@ from pvae_zoo.training.interrupt import stop_requested
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.schedule import (
     batch_indices,
-    charged_kl,
     kl_weights,
     learning_rate,
     parameter_groups,
@@ -50,7 +48,7 @@ def recipe(make_recipe, make_architecture):
 
 def trainer_for(recipe, out, report=lambda report: None):
     trainer = Trainer(recipe, out, world=ALONE, report=report)
-    trainer.bf16 = False
+    trainer.stepper.bf16 = False
     return trainer
 
 
@@ -87,17 +85,17 @@ def test_a_resumed_run_walks_the_same_path(
     monkeypatch.setattr(loop, "REPORT_SECONDS", -1.0)  # a report every step
     recipe = make_recipe(make_architecture(conditioning=conditioning, encoder_dropout=0.3, dropout=0.3))
     whole = trainer_for(recipe, tmp_path / "whole")
-    whole.bf16 = bf16
+    whole.stepper.bf16 = bf16
     assert whole.train(as_set(images), as_set(images)) is True
 
     first = trainer_for(recipe, tmp_path / "parts", interrupt_at(5))
-    first.bf16 = bf16
+    first.stepper.bf16 = bf16
     with pytest.raises(KeyboardInterrupt):
         first.train(as_set(images), as_set(images))
     assert load_checkpoint(tmp_path / "parts" / LATEST).progress.step == 5
     torch.manual_seed(99)
     second = trainer_for(recipe, tmp_path / "parts")
-    second.bf16 = bf16
+    second.stepper.bf16 = bf16
     second.resume()
     assert second.train(as_set(images), as_set(images)) is True
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
@@ -119,7 +117,7 @@ loop.CHECKPOINT_SECONDS = -1.0
 out = Path(sys.argv[1])
 images = ImageSet.of(np.load(out / "images.npy"), ImageShape(channels=1, height=4, width=4, levels=2))
 trainer = loop.Trainer(parse_recipe(json.loads((out / "recipe.json").read_text()), "json"), out, world=World())
-trainer.bf16 = False
+trainer.stepper.bf16 = False
 if (out / "checkpoint.safetensors").exists():
     trainer.resume()
 trainer.train(images, images)
@@ -175,12 +173,14 @@ def test_a_spent_budget_stops_after_a_step_with_a_checkpoint(tmp_path, images, r
     assert load_checkpoint(tmp_path / LATEST).progress.step == 1
 
 
-def test_a_bound_that_is_not_finite_stops_the_run(tmp_path, images, recipe):
+def test_a_bound_that_is_never_finite_stops_the_run_with_a_checkpoint(tmp_path, images, recipe):
     trainer = trainer_for(recipe, tmp_path)
-    torch.nn.init.constant_(trainer.model.encoder.stem.weight, math.nan)
-    with pytest.raises(PvaeZooError, match="not finite for 10 steps up to step 10: resume with a lower"):
+    torch.nn.init.constant_(trainer.trainee.model.encoder.stem.weight, math.nan)
+    with pytest.raises(PvaeZooError, match="not finite for 10 steps up to step 10: go on with --resume and a lower"):
         trainer.train(as_set(images), as_set(images))
-    assert not (tmp_path / LATEST).exists()
+    resumed = trainer_for(recipe, tmp_path)
+    resumed.resume(slower=True)
+    assert resumed.progress.step == 10 and resumed.guard.watch.skipped == 0
 
 
 def test_a_checkpoint_of_another_model_is_not_resumed(tmp_path, images, recipe, make_recipe, make_architecture):
@@ -206,9 +206,8 @@ def test_reports_after_the_checkpoint_and_torn_lines_are_forgotten(tmp_path, ima
     assert [row["step"] for row in reports(tmp_path)] == [5, 10, 12]
 
 
-def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path, images, recipe, monkeypatch):
+def test_a_report_that_cannot_be_written_says_what_to_do(tmp_path, images, recipe):
     (tmp_path / "metrics.jsonl").mkdir()
-    monkeypatch.setattr(Trainer, "_tidy", lambda self: None)
     with pytest.raises(PvaeZooError, match=r"cannot write .*metrics\.jsonl: a folder stands where a file is needed"):
         trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))
 
@@ -227,29 +226,15 @@ def test_the_weight_of_the_kl_rises_to_one(recipe):
     assert kl_weights(replace(config, kl_warmup_steps=(0, 2)), 0) == [1.0, 0.5]
 
 
-def test_below_its_free_nats_a_level_is_charged_to_its_prior_alone(recipe):
-    config = replace(recipe.training, kl_warmup_steps=(4, 2), free_nats=(3.0, 0.0))
-    kl = (torch.tensor([1.0, 5.0], requires_grad=True), torch.tensor([2.0, 0.5], requires_grad=True))
-    prior_kl = tuple(level.detach().clone().requires_grad_() for level in kl)
-    elbo = Elbo(torch.zeros(2), kl, prior_kl)
-    charged = charged_kl(config, 0, elbo)
-    assert charged.tolist() == [0.25 * 1 + 0.5 * 2, 0.25 * 5 + 0.5 * 0.5]
-    gradients = torch.autograd.grad(charged.sum(), [*kl, *prior_kl])
-    assert [g.tolist() for g in gradients] == [[0.0, 0.25], [0.5, 0.5], [0.25, 0.0], [0.0, 0.0]]
-    without = charged_kl(replace(config, free_nats=()), 0, elbo)
-    gradients = torch.autograd.grad(without.sum(), kl)
-    assert [g.tolist() for g in gradients] == [[0.25, 0.25], [0.5, 0.5]]
-
-
 def test_the_schedules_reach_the_optimiser_and_the_loss(tmp_path, images, recipe, monkeypatch):
     seen = []
-    monkeypatch.setattr(loop, "learning_rate", lambda config, step: 0.0)
-    monkeypatch.setattr(loop, "charged_kl", lambda config, step, elbo: seen.append(step) or elbo.kl[0])
+    monkeypatch.setattr(stepper, "learning_rate", lambda config, step: 0.0)
+    monkeypatch.setattr(stepper, "kl_weights", lambda config, step: [seen.append(step) or 1.0])
     trainer = trainer_for(recipe, tmp_path)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.trainee.model.state_dict().items()}
     trainer.train(as_set(images), as_set(images))
     assert seen == list(range(12))
-    assert all(value.equal(before[name]) for name, value in trainer.model.state_dict().items())
+    assert all(value.equal(before[name]) for name, value in trainer.trainee.model.state_dict().items())
 
 
 def test_an_epoch_shows_every_image_once_and_ranks_share_it(recipe):
@@ -264,6 +249,15 @@ def test_an_epoch_shows_every_image_once_and_ranks_share_it(recipe):
     np.testing.assert_array_equal(alone, np.concatenate(steps[4]))
 
 
+def test_the_order_of_an_epoch_is_drawn_once(tmp_path, images, recipe, monkeypatch):
+    drawn = []
+    original = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: drawn.append(tuple(seed)) or original(seed))
+    schedule._permutation.cache_clear()
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))  # 12 steps, 5 an epoch, each read ahead
+    assert drawn == [(3, 0), (3, 1), (3, 2)]
+
+
 def test_fewer_images_than_a_batch_are_refused(recipe):
     with pytest.raises(PvaeZooError, match=r"3 training images are fewer than one batch of 4: .*batch_size"):
         batch_indices(recipe.training, 3, ALONE, 0)
@@ -276,7 +270,7 @@ def test_random_numbers_depend_on_seed_step_and_stream():
 
 
 def test_weights_decay_and_biases_do_not(tmp_path, recipe):
-    model = trainer_for(recipe, tmp_path).model
+    model = trainer_for(recipe, tmp_path).trainee
     weights, others = parameter_groups(model, replace(recipe.training, weight_decay=0.1))
     assert (weights["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -288,7 +282,7 @@ def test_weights_decay_and_biases_do_not(tmp_path, recipe):
 def test_the_encoder_has_a_rate_of_its_own(tmp_path, images, recipe):
     recipe = replace(recipe, training=replace(recipe.training, encoder_rate=0.25, steps=1))
     trainer = trainer_for(recipe, tmp_path)
-    names = {id(p): name for name, p in trainer.model.named_parameters()}
+    names = {id(p): name for name, p in trainer.trainee.model.named_parameters()}
     trainer.train(as_set(images), as_set(images))
     peak = learning_rate(recipe.training, 0)
     for group in trainer.optimizer.param_groups:
@@ -305,10 +299,10 @@ def test_the_average_follows_the_weights_faster_at_the_start(tmp_path, images, r
         return torch.cat([value.flatten() for value in tensors.values()])
 
     def report(report):
-        walked.append((joined(trainer.model.state_dict()), joined(trainer.ema)))
+        walked.append((joined(trainer.trainee.state_dict()), joined(trainer.state.average)))
 
     trainer = trainer_for(recipe, tmp_path, report)
-    expected = joined(trainer.ema)
+    expected = joined(trainer.state.average)
     trainer.train(as_set(images), as_set(images))
     for decay, (weights, average) in zip([1 / 10, 2 / 11, 3 / 12] + [0.3] * 9, walked, strict=True):
         expected = decay * expected + (1 - decay) * weights
@@ -318,28 +312,28 @@ def test_the_average_follows_the_weights_faster_at_the_start(tmp_path, images, r
 def test_the_average_is_what_is_validated_and_kept_as_best(tmp_path, images, recipe):
     trainer = trainer_for(recipe, tmp_path)
     trainer.train(as_set(images), as_set(images))
-    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    weights = {name: value.clone() for name, value in trainer.trainee.model.state_dict().items()}
     best = load_checkpoint(tmp_path / BEST)
     rows = {row["step"]: row["elbo"] for row in reports(tmp_path)}
     assert best.progress.best_elbo == max(rows.values()) == rows[best.progress.step]
-    trainer.ema = best.section("ema")
-    log_likelihood, kl = trainer.evaluate(as_set(images))
-    assert log_likelihood - kl == pytest.approx(best.progress.best_elbo, abs=1e-9)
-    assert all(value.equal(weights[name]) for name, value in trainer.model.state_dict().items())
-    trainer.model.load_state_dict(best.section("ema"))
-    trainer.ema = {name: torch.zeros_like(value) for name, value in weights.items()}
-    assert trainer.evaluate(as_set(images)) == pytest.approx([-16 * math.log(2), 0], abs=1e-5)
+    trainer.state.average = {f"model.{name}": value for name, value in best.section("ema").items()}
+    assert trainer.evaluate(as_set(images)).elbo == pytest.approx(best.progress.best_elbo, abs=1e-9)
+    assert all(value.equal(weights[name]) for name, value in trainer.trainee.model.state_dict().items())
+    trainer.trainee.model.load_state_dict(best.section("ema"))
+    trainer.state.average = {f"model.{name}": torch.zeros_like(value) for name, value in weights.items()}
+    means = trainer.evaluate(as_set(images))
+    assert [means.log_likelihood, *means.kl] == pytest.approx([-16 * math.log(2), 0], abs=1e-5)
 
 
 def test_validation_counts_every_image_alike(tmp_path, images, recipe, monkeypatch):
     trainer = trainer_for(recipe, tmp_path)
-    whole = trainer.evaluate(as_set(images))
-    monkeypatch.setattr(loop, "VALIDATION_BATCH", 16)
+    whole = trainer.evaluate(as_set(images)).elbo
+    monkeypatch.setattr(validation, "BATCH", 16)
     noise = torch.randn(22, 2)
-    monkeypatch.setattr(loop, "latent_noise", lambda architecture, count, generator: [noise[:count] * 0])
-    parts = trainer.evaluate(as_set(images))
-    monkeypatch.setattr(loop, "VALIDATION_BATCH", 100)
-    assert parts == pytest.approx(trainer.evaluate(as_set(images)), rel=1e-6)
+    monkeypatch.setattr(validation, "latent_noise", lambda architecture, count, generator: [noise[:count] * 0])
+    parts = trainer.evaluate(as_set(images)).elbo
+    monkeypatch.setattr(validation, "BATCH", 100)
+    assert parts == pytest.approx(trainer.evaluate(as_set(images)).elbo, rel=1e-6)
     assert parts != whole
 
 
@@ -349,8 +343,7 @@ def test_a_tiny_model_learns_two_patterns(tmp_path, make_recipe, make_architectu
     images = np.concatenate([pattern, 1 - pattern] * 8)
     training = {"steps": 200, "batch_size": 16, "validate_every": 200, "kl_warmup_steps": (50,), "cooldown_steps": 50}
     trainer = trainer_for(make_recipe(make_architecture(), **training), tmp_path)
-    log_likelihood, kl = trainer.evaluate(as_set(images))
-    assert log_likelihood - kl < -8
+    assert trainer.evaluate(as_set(images)).elbo < -8
     trainer.train(as_set(images), as_set(images))
     assert -math.log(2) - 0.01 > trainer.progress.best_elbo > -1.0
 
@@ -359,32 +352,122 @@ def test_a_run_may_start_from_the_average_of_another(tmp_path, images, recipe, m
     source = trainer_for(recipe, tmp_path / "source")
     source.train(as_set(images), as_set(images))
     trainer = trainer_for(recipe, tmp_path / "new")
-    trainer.initialise(tmp_path / "source" / LATEST)
-    for name, value in source.ema.items():
-        assert trainer.model.state_dict()[name].equal(value) and trainer.ema[name].equal(value)
+    trainer.initialise(load_checkpoint(tmp_path / "source" / LATEST), "source")
+    for name, value in source.state.average.items():
+        assert trainer.state.weights[name].equal(value) and trainer.state.average[name].equal(value)
     assert trainer.progress.step == 0 and "tiny at step 12" in trainer.progress.initialised_from
     wider = trainer_for(make_recipe(make_architecture(channels=12)), tmp_path / "wider")
-    wider.initialise(tmp_path / "source" / BEST)
+    wider.initialise(load_checkpoint(tmp_path / "source" / BEST), "source")
     best = load_checkpoint(tmp_path / "source" / BEST).section("ema")
-    assert wider.model.encoder.stem.weight.equal(best["encoder.stem.weight"])
+    assert wider.trainee.model.encoder.stem.weight.equal(best["encoder.stem.weight"])
     with pytest.raises(PvaeZooError, match=r"--init .*: no weight of that model fits"):
         other = make_architecture((3, 6, 6, 4), stem=5, widths=(7,), latents=3, channels=9, head=9)
-        trainer_for(make_recipe(other), tmp_path / "other").initialise(tmp_path / "source" / BEST)
+        given = load_checkpoint(tmp_path / "source" / BEST)
+        trainer_for(make_recipe(other), tmp_path / "other").initialise(given, "source")
 
 
 def test_one_step_whose_gradient_is_not_finite_is_left_out(tmp_path, images, recipe, monkeypatch):
     trainer = trainer_for(recipe, tmp_path)
-    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    before = {name: value.clone() for name, value in trainer.trainee.model.state_dict().items()}
     with monkeypatch.context() as patch:
         patch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
         assert trainer._step(as_set(images)) is None
-    assert all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
-    assert trainer._step(as_set(images)) is not None and trainer._skipped == 0
+    assert all(torch.equal(value, before[name]) for name, value in trainer.trainee.model.state_dict().items())
+    assert trainer._step(as_set(images)) is not None
 
 
 def test_a_run_counts_what_its_initial_weights_cost(tmp_path, images, recipe):
     first = trainer_for(recipe, tmp_path / "first")
     first.train(as_set(images), as_set(images), max_minutes=0)
     second = trainer_for(recipe, tmp_path / "second")
-    second.initialise(tmp_path / "first" / LATEST)
+    second.initialise(load_checkpoint(tmp_path / "first" / LATEST), "first")
     assert second.progress.images == first.progress.images > 0 and second.progress.seconds == first.progress.seconds
+
+
+class Damaged(ImageSet):
+    """A set of which one image cannot be read."""
+
+    def __init__(self, images, bad):
+        self._images, self._bad = images, bad
+
+    def __len__(self):
+        return len(self._images)
+
+    def read(self, indices, generator):
+        if self._bad in indices:
+            raise PvaeZooError("image.png is damaged")
+        return self._images.read(indices, generator)
+
+
+def test_a_damaged_image_leaves_a_checkpoint_that_goes_on(tmp_path, images, recipe):
+    whole = trainer_for(recipe, tmp_path / "whole")
+    whole.train(as_set(images), as_set(images))
+    bad = batch_indices(recipe.training, len(images), ALONE, 3)[0]
+    with pytest.raises(PvaeZooError, match="damaged"):
+        trainer_for(recipe, tmp_path / "parts").train(Damaged(as_set(images), bad), as_set(images))
+    again = trainer_for(recipe, tmp_path / "parts")
+    again.resume()
+    assert again.progress.step == 2  # it is read ahead
+    again.train(as_set(images), as_set(images))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("bad_step", [0, 5])
+def test_a_damaged_image_at_the_start_or_in_validation_leaves_the_trained_weights(tmp_path, images, recipe, bad_step):
+    train, valid = (as_set(images), Damaged(as_set(images), 7)) if bad_step else (Damaged(as_set(images), 7), None)
+    recipe = replace(recipe, training=replace(recipe.training, batch_size=4 if bad_step else 22))
+    trainer = trainer_for(recipe, tmp_path)
+    with pytest.raises(PvaeZooError, match="damaged"):
+        trainer.train(train, valid)
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.progress.step == bad_step
+    assert all(value.equal(trainer.state.weights[name]) for name, value in again.state.weights.items())
+    stem = "model.encoder.stem.bias"
+    assert again.state.weights[stem].equal(again.state.average[stem]) == (bad_step == 0)
+
+
+def test_a_run_whose_last_validation_failed_is_validated_when_it_goes_on(tmp_path, images, recipe):
+    recipe = replace(recipe, training=replace(recipe.training, validate_every=100))
+    with pytest.raises(PvaeZooError, match="damaged"):
+        trainer_for(recipe, tmp_path).train(as_set(images), Damaged(as_set(images), 7))
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.train(as_set(images), as_set(images)) and again.progress.best_step == 12
+    assert load_checkpoint(tmp_path / BEST).progress.best_step == 12
+
+
+def test_what_a_budget_stops_is_validated_first(tmp_path, images, recipe):
+    trainer = trainer_for(recipe, tmp_path)
+    assert trainer.train(as_set(images), as_set(images), max_minutes=0) is False
+    assert load_checkpoint(tmp_path / BEST).progress.best_step == load_checkpoint(tmp_path / LATEST).progress.step == 1
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path, images, recipe):
+    def begin_another(report):
+        with pytest.raises(PvaeZooError, match=r"another process is training in .*: wait for it, or choose another"):
+            trainer_for(recipe, tmp_path).train(as_set(images), as_set(images))
+
+    assert trainer_for(recipe, tmp_path, begin_another).train(as_set(images), as_set(images))
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.train(as_set(images), as_set(images))
+
+
+def test_a_run_that_goes_on_elsewhere_says_where(tmp_path, images, recipe, monkeypatch):
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images), max_minutes=0)
+    first = load_checkpoint(tmp_path / LATEST).progress.hardware
+    monkeypatch.setattr(loop, "hardware_name", lambda device: "a NVIDIA H200")
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    again.train(as_set(images), as_set(images))
+    assert load_checkpoint(tmp_path / LATEST).progress.hardware == f"{first}; a NVIDIA H200"
+
+
+def test_a_damaged_log_does_not_end_a_run(tmp_path, images, recipe):
+    trainer_for(recipe, tmp_path).train(as_set(images), as_set(images), max_minutes=0)
+    (tmp_path / "metrics.jsonl").write_bytes(b'\xff\x00}\n{"a": }\n7\n')
+    again = trainer_for(recipe, tmp_path)
+    again.resume()
+    assert again.train(as_set(images), as_set(images))
+    assert [row["step"] for row in reports(tmp_path)] == [5, 10, 12]

@@ -1,4 +1,5 @@
 import json
+import math
 import tomllib
 from dataclasses import replace
 from importlib import resources
@@ -8,13 +9,13 @@ import pytest
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ArchitectureError
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.training.recipe import load_recipe, parse_recipe, recipe_names
+from pvae_zoo.training.recipe import changed, differences, load_recipe, parse_recipe, recipe_names, recipe_text
 
 PARAMETER_LIMITS = {
     "mnist": 1_650_000,
     "mnist-upsample": 890_000,
-    "imagenet64": 5_000_000,
-    "lsun": 5_000_000,
+    "imagenet64": 7_400_000,
+    "lsun": 7_400_000,
     "64px_small": 70_000_000,
     "64px_big": 220_000_000,
 }
@@ -65,8 +66,24 @@ def test_a_recipe_may_be_a_file(tmp_path):
         (("model", "decoder", "pixelcnn"), "reach", 0, "reach"),
         ((), "binarize", "maybe", "binarize"),
         (("training",), "kl_warmup_steps", [1, 2], r"training\.kl_warmup_steps=\[1, 2\] must have one entry"),
-        (("training",), "free_nats", [1.0, 2.0], r"training\.free_nats=\[1\.0, 2\.0\] must have one entry"),
         ((), "data", {"crop": "middle"}, "crop"),
+        (("training",), "seed", -1, r"training\.seed=-1 must be from 0"),
+        (("training",), "seed", 2**64, r"training\.seed=18446744073709551616 must be from 0"),
+        (("training",), "weight_decay", -1.0, r"training\.weight_decay=-1\.0 must be at least 0"),
+        (("training",), "warmup_steps", -3, r"training\.warmup_steps=-3 must be at least 0"),
+        (("training",), "cooldown_steps", -1, r"training\.cooldown_steps=-1 must be at least 0"),
+        (("training",), "kl_warmup_steps", [-4], r"training\.kl_warmup_steps=-4 must be at least 0"),
+        (("training",), "learns", "decoder", r"training\.learns"),
+        (("training",), "thumbnails", [{"size": 7}], r"thumbnails"),
+        (("training",), "free_nats", [1.0], "free_nats"),
+        *(
+            (("training",), key, value, rf"training\.{key}={value} must be")
+            for key in ("learning_rate", "weight_decay", "clip_norm", "ema_decay", "encoder_rate")
+            for value in (math.nan, math.inf)
+        ),
+        (("model", "decoder", "pixelcnn"), "dropout", math.nan, r"pixelcnn\.dropout=nan"),
+        (("model", "encoder"), "dropout", math.nan, r"encoder\.dropout=nan"),
+        ((), "data", {"scale": [math.nan, 1.0]}, r"data\.scale"),
     ],
 )
 def test_a_wrong_key_is_named_with_its_recipe(table, key, value, message):
@@ -115,3 +132,27 @@ def test_training_options_must_be_positive(make_recipe):
     for name in ("batch_size", "steps", "learning_rate", "clip_norm", "validate_every"):
         with pytest.raises(ArchitectureError, match=rf"training\.{name}=0 must be positive"):
             replace(training, **{name: 0})
+
+
+def test_a_shipped_recipe_can_be_copied(tmp_path):
+    (tmp_path / "mine.toml").write_text(recipe_text("lsun"))
+    assert load_recipe(str(tmp_path / "mine.toml")) == load_recipe("lsun")
+    with pytest.raises(PvaeZooError, match="did you mean 'lsun'"):
+        recipe_text("lsum")
+
+
+def test_the_keys_in_which_recipes_differ_are_named():
+    one = load_recipe("mnist")
+    assert differences(one, one) == []
+    other = changed(one, steps=7, kl_warmup_steps=(5,))
+    assert differences(one, other) == [
+        ("training.steps", 9529, 7),
+        ("training.kl_warmup_steps", (6000,), (5,)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["imagenet64", "lsun"])
+def test_the_models_of_photos_tell_thumbnails(name):
+    training = load_recipe(name).training
+    assert [(t.size, t.sigma) for t in training.thumbnails] == [(16, 0.1), (8, 0.15)]
+    assert load_recipe("lsun").model == load_recipe("imagenet64").model
