@@ -96,11 +96,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         recipe = parse_recipe(json.loads(metadata["recipe"]), f"checkpoint {path}")
-        return Checkpoint(recipe, Progress(**json.loads(metadata["progress"])), tensors)
+        checkpoint = Checkpoint(recipe, Progress(**json.loads(metadata["progress"])), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise PvaeZooError(
             f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again"
         ) from error
+    _check_layout(path, checkpoint)
+    return checkpoint
+
+
+def _check_layout(path: Path, checkpoint: Checkpoint) -> None:
+    """Refuse weights from when the last layer kept a cosine of frequency 0, which no softmax sees."""
+    image = checkpoint.recipe.model.image
+    names = [name for name in checkpoint.tensors if name.endswith("decoder.pixelcnn.output.weight")]
+    rows = {checkpoint.tensors[name].shape[0] for name in names}
+    if image.levels > 2 and image.channels * image.levels in rows:
+        raise PvaeZooError(
+            f"{path} is a checkpoint of the older layout, {image.levels} cosines a channel where {image.levels - 1} "
+            "are kept now: train the model again, or use the version of pvae-zoo that wrote it"
+        )
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

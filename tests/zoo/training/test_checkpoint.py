@@ -110,6 +110,19 @@ def test_progress_of_another_version_says_what_to_do(saved, checkpoint, tmp_path
         load_checkpoint(saved)
 
 
+@pytest.mark.parametrize("section", ["ema", "model"])
+def test_a_checkpoint_that_kept_the_common_mode_of_the_logits_is_refused(
+    make_architecture, make_recipe, tmp_path, section
+):
+    recipe, path = make_recipe(make_architecture(image=(3, 4, 4, 4))), tmp_path / "c.safetensors"
+    name = f"{section}.decoder.pixelcnn.output.weight"
+    save_checkpoint(path, Checkpoint(recipe, Progress(), {name: torch.zeros(9, 6, 1, 1)}))
+    load_checkpoint(path)
+    save_checkpoint(path, Checkpoint(recipe, Progress(), {name: torch.zeros(12, 6, 1, 1)}))
+    with pytest.raises(PvaeZooError, match=r"c\.safetensors is a checkpoint of the older layout, 4 cosines a channel"):
+        load_checkpoint(path)
+
+
 def test_a_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(checkpoint, small_disk):
     path = small_disk / "checkpoint.safetensors"
     save_checkpoint(path, checkpoint)

@@ -22,10 +22,9 @@ def test_every_config_of_the_zoo_is_within_bounds(name):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_models_of_all_recipes_are_within_bounds(gates, monkeypatch, name):
-    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: 1.0)  # sizes are all that matters: no weights are made
+def test_the_models_of_all_recipes_are_within_bounds(gates, name):
     architecture = load_recipe(name).model
-    with torch.device("meta"):
+    with torch.device("meta"):  # sizes are all that matters: no weights are made
         model = PixelVAE(architecture)
     shapes = enumerate(architecture.latent_shapes, start=1)
     latents = tuple(LatentSpec(name=f"z{number}", shape=shape) for number, shape in shapes)
