@@ -23,6 +23,7 @@ from pvae_zoo.training.recipe import Recipe, parse_recipe
 
 LATEST = "checkpoint.safetensors"
 BEST = "best.safetensors"
+NOT_STARTED = "train first, or leave out --resume"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +84,17 @@ def _with_sorted_metadata(data: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]])
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, remedy: str = "name a .safetensors file that pvae-zoo train wrote") -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        remedy: what to do where there is none, for the message.
 
     Raises:
         PvaeZooError: if it is missing, cut short or not one of ours.
     """
     if not path.is_file():
-        raise PvaeZooError(f"no checkpoint at {path}: train first, or leave out --resume")
+        raise PvaeZooError(f"no checkpoint at {path}: {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

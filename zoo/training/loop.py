@@ -26,6 +26,7 @@ from pvae_zoo.training.augmentation import view_generator
 from pvae_zoo.training.checkpoint import (
     BEST,
     LATEST,
+    NOT_STARTED,
     Checkpoint,
     Progress,
     load_checkpoint,
@@ -128,7 +129,7 @@ class Trainer:
         Raises:
             PvaeZooError: if there is none, or one of another model.
         """
-        checkpoint = load_checkpoint(self.out / LATEST)
+        checkpoint = load_checkpoint(self.out / LATEST, NOT_STARTED)
         found = {name: value.shape for name, value in checkpoint.section("model").items()}
         if found != {name: value.shape for name, value in self.model.state_dict().items()}:
             raise PvaeZooError(f"{self.out / LATEST} holds another model than the recipe's: choose another --out")
