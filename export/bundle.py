@@ -47,6 +47,13 @@ def model_of(checkpoint: Checkpoint) -> PixelVAE:
     return model.eval()
 
 
+def make_plain(model: PixelVAE) -> None:
+    """Put the plain layer that is exported in the place of the one whose weights are cosines."""
+    output = model.decoder.pixelcnn.output
+    if isinstance(output, SmoothLogits):
+        model.decoder.pixelcnn.output = plain_layer(output)
+
+
 def halved(checkpoint: Checkpoint) -> Checkpoint:
     """The averaged weights of a checkpoint rounded to float16, biases left alone: half the size of a bundle."""
     averaged = checkpoint.section("ema").items()
@@ -69,9 +76,7 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
     model = model_of(checkpoint)
     _check_kind(checkpoint.recipe)
     contract = _contract(checkpoint, model)
-    output = model.decoder.pixelcnn.output
-    if isinstance(output, SmoothLogits):
-        model.decoder.pixelcnn.output = plain_layer(output)
+    make_plain(model)
     graphs = {}
     for role, build in (_ONE_LEVEL if len(model.priors) == 1 else _TWO_LEVELS).items():
         builder = build(model)

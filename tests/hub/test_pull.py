@@ -21,7 +21,7 @@ from pvae_zoo.pull import plan, pull
 from pvae_zoo.registry import open_bundle, register, resolve
 
 GRAPHS = ["decoder.onnx", "decoder_context.onnx", "decoder_step.onnx", "encoder.onnx", "prior.onnx"]
-ALL = sorted([*GRAPHS, "README.md", "config.json", "golden.npz", "weights.safetensors"])
+ALL = sorted([*GRAPHS, "README.md", "config.json", "golden.npz"])
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_the_clients_offline_setting_is_kept(hub, client, published):
 # ---- damage ----
 
 
-@pytest.mark.parametrize("name", [*GRAPHS, "golden.npz", "weights.safetensors", CONFIG])
+@pytest.mark.parametrize("name", [*GRAPHS, "golden.npz", CONFIG])
 def test_damage_is_noticed_offline_and_repair_fetches_that_file_alone(hub, published, gates, name):
     folder = pull("org/tiny").bundle.folder
     damage(folder, name)
