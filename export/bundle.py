@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from pvae_zoo.atomic import atomic_write
 from pvae_zoo.bundle import (
     CONFIG,
     FORMAT,
     GOLDEN,
+    Bundle,
     BundleConfig,
+    FileSpec,
     GraphSpec,
     LatentSpec,
     StepSpec,
     file_spec,
 )
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.export.golden import golden_vectors, write_golden
+from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.logits import plain_layer
 from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
@@ -31,6 +35,8 @@ from pvae_zoo.export.prior_step import prior_step_graph, prior_step_spec
 from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph
 from pvae_zoo.models.pixelcnn import SmoothLogits
 from pvae_zoo.models.pixelvae import PixelVAE
+from pvae_zoo.runtime.networks import Networks
+from pvae_zoo.runtime.sessions import cores
 from pvae_zoo.training.checkpoint import Checkpoint
 from pvae_zoo.training.recipe import Recipe
 
@@ -84,16 +90,27 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
         atomic_write(path, _serialise(builder, role, contract))
         spec = file_spec(path)
         graphs[role] = GraphSpec(**asdict(spec), inputs=tuple(builder.inputs), outputs=tuple(builder.outputs))
-    write_golden(folder / GOLDEN, golden_vectors(model))
     config = BundleConfig(
         **contract,
         graphs=graphs,
-        golden=file_spec(folder / GOLDEN),
+        golden=FileSpec(file=GOLDEN, size=0, sha256=""),
         recipe=_plain(checkpoint.recipe.as_dict()),
         progress=_finite(asdict(checkpoint.progress)),
     )
+    write_golden(folder / GOLDEN, golden_vectors(model, _sampler(Bundle.unfinished(folder, config))))
+    config = replace(config, golden=file_spec(folder / GOLDEN))
     atomic_write(folder / CONFIG, config.to_json().encode())
     return config
+
+
+def _sampler(bundle: Bundle) -> Draw:
+    """The graphs' own drawing of pixels, a wavefront at a time."""
+
+    def draw(z1: NDArray[np.float32], uniforms: NDArray[np.float32]) -> NDArray[np.uint8]:
+        networks = Networks(bundle, "cpu", cores())
+        return networks.draw_pixels(z1, uniforms, np.full(uniforms.shape, -1, np.int64), 1.0).images
+
+    return draw
 
 
 def _check_kind(recipe: Recipe) -> None:

@@ -7,6 +7,7 @@ change what they draw.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,18 @@ LARGE = 4096
 """Values of an image from which one golden image must do."""
 
 
+Draw = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.uint8]]
+"""From z1 ``(N, *latent_shape)`` and uniforms ``(N, C, H, W)`` to images, somehow."""
+
+
 @torch.no_grad()
-def golden_vectors(model: PixelVAE) -> dict[str, NDArray[Any]]:
-    """Named arrays of a few images: noise, latents, samples, contexts, log-probabilities, posteriors."""
+def golden_vectors(model: PixelVAE, draw: Draw | None = None) -> dict[str, NDArray[Any]]:
+    """Named arrays of a few images: noise, latents, samples, contexts, log-probabilities, posteriors.
+
+    Args:
+        draw: a fast sampler, whose images PyTorch then draws again value by value until none changes. So the result is
+            PyTorch's whatever the sampler gives, and soon there where it gives the same.
+    """
     image, shapes = model.architecture.image, model.architecture.latent_shapes
     indices = range(COUNT if image.dimensions < LARGE else 1)
     normal = [
@@ -41,7 +51,7 @@ def golden_vectors(model: PixelVAE) -> dict[str, NDArray[Any]]:
     z1 = sample_z1(model, normal[0], normal[1] if len(shapes) > 1 else None)
     if len(shapes) > 1:
         vectors |= _prior_vectors(model, z1, normal[1])
-    x = fixed_point_sample(model, z1, u)
+    x = fixed_point_sample(model, z1, u, draw(z1.numpy(), u) if draw else None)
     context = model.decoder.context(z1)
     logits = model.decoder.pixelcnn(x, context)
     log_prob = pixel_log_prob(logits, x, image)

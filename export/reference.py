@@ -39,18 +39,25 @@ def naive_sample(
 
 
 @torch.no_grad()
-def fixed_point_sample(model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32]) -> torch.Tensor:
+def fixed_point_sample(
+    model: PixelVAE, z1: torch.Tensor, noise: NDArray[np.float32], start: NDArray[np.uint8] | None = None
+) -> torch.Tensor:
     """The same images as `naive_sample`, for models that it is too slow for: every value is drawn anew, all at once,
     until none changes.
 
     A value that was drawn from right values before it is right for good, so each pass makes at least one more right;
-    the image that no pass changes is the sample (Wiggers & Hoogeboom, 2020, arXiv 2002.09928, section 3).
+    the image that no pass changes is the sample (Wiggers & Hoogeboom, 2020, arXiv 2002.09928, section 3). There is one
+    such image alone, wherever the passes start.
 
-    Args and returns as `naive_sample`.
+    Args:
+        start: uint8 ``(N, C, H, W)``; if it is the sample, one pass shows it, where some hundred are needed from zeros.
+
+    Other arguments and what is returned as `naive_sample`.
     """
     u = torch.from_numpy(noise).to(z1.device)
     context = model.decoder.context(z1)
     x = torch.zeros(len(z1), *model.architecture.image.chw, dtype=torch.uint8, device=z1.device)
+    x = x if start is None else torch.from_numpy(start).to(z1.device)
     while True:
         drawn = _inverse_cdf(model, model.decoder.pixelcnn(x, context), u)
         if drawn.equal(x):

@@ -230,6 +230,13 @@ class Bundle:
             raise PvaeZooError(f"{path} is not valid: {problem}; pull or export the bundle again") from error
         _check_names(path, self.config)
 
+    @classmethod
+    def unfinished(cls, folder: Path, config: BundleConfig) -> Bundle:
+        """A bundle that is being made: its graphs lie in the folder, its config is not yet written."""
+        bundle = cls.__new__(cls)
+        bundle.folder, bundle.config, bundle.config_sha256 = folder, config, ""
+        return bundle
+
     @property
     def name(self) -> str:
         return self.config.name

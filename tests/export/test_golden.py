@@ -40,6 +40,18 @@ def test_the_runtime_draws_the_golden_images_from_their_seed(tiny, golden):
         assert np.array_equal(golden["z1_noise" if level == 1 else "z2"], drawn)
 
 
+def test_where_the_fixed_point_starts_changes_nothing_but_the_passes(tiny, golden, monkeypatch):
+    z1, passes = torch.from_numpy(golden["z1"]), []
+    pixelcnn = tiny.model.decoder.pixelcnn
+    forward = pixelcnn.forward
+    monkeypatch.setattr(pixelcnn, "forward", lambda *inputs: passes.append(1) or forward(*inputs))
+    starts = [golden["image"], np.roll(golden["image"], 1, axis=3), None]
+    drawn = [fixed_point_sample(tiny.model, z1, golden["uniforms"], start) for start in starts[:1]]
+    assert len(passes) == 1
+    drawn += [fixed_point_sample(tiny.model, z1, golden["uniforms"], start) for start in starts[1:]]
+    assert all(np.array_equal(images, golden["image"]) for images in drawn) and len(passes) > 3
+
+
 ONE_LEVEL = [
     ("prior", {"z1_noise": "z1_noise"}, {"z1": "z1"}),
     ("encoder", {"image": "image"}, {"z1_mean": "z1_mean", "z1_log_std": "z1_log_std"}),

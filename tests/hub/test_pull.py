@@ -332,14 +332,21 @@ def _no_half_file(files):
     assert all(files[name] == data for name, data in visible().items())
 
 
-def test_a_disk_without_space_is_said_before_the_download(hub, published, small_disk, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+@pytest.fixture
+def full_disk(small_disk):
+    """A disk with room for the config and hardly more."""
+    (small_disk / "other").write_bytes(bytes(40 << 10))
+    return small_disk
+
+
+def test_a_disk_without_space_is_said_before_the_download(hub, published, full_disk, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(full_disk / "hub"))
     assert "free some space, or set HF_HOME to another disk" in error_of() and hub.fetched == [CONFIG]
 
 
 @pytest.mark.filterwarnings("ignore:Not enough free disk space")
-def test_a_disk_that_fills_up_leaves_no_half_file(hub, published, small_disk, files, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+def test_a_disk_that_fills_up_leaves_no_half_file(hub, published, full_disk, files, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(full_disk / "hub"))
     monkeypatch.setattr(fetch, "_check_space", lambda needed: None)
     assert "the disk is full" in error_of()
     _no_half_file(files)
