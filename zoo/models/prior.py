@@ -40,5 +40,9 @@ class MapPrior(nn.Module):
         """The Gaussian of every location of ``z`` ``(B, channels, h, w)`` given those before it and z2 ``above``."""
         if above is None:
             raise ValueError("p(z1|z2) needs z2")
-        mean, s = self.stack.parameters_of(z, self.context(above)).float().chunk(2, dim=1)
+        return self.given_context(z, self.context(above))
+
+    def given_context(self, z: Tensor, context: Tensor) -> DiagonalGaussian:
+        """As `forward`, from z2's context ``(B, context_channels, h, w)``."""
+        mean, s = self.stack.parameters_of(z, context).float().chunk(2, dim=1)
         return DiagonalGaussian(mean, limited_log_std(s))

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.training.checkpoint import (
+    NOT_STARTED,
     Checkpoint,
     Progress,
     load_checkpoint,
@@ -69,8 +70,10 @@ def test_an_optimiser_comes_back_as_it_was(make_recipe):
 
 
 def test_a_missing_checkpoint_says_what_to_do(tmp_path):
-    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: train first"):
+    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: name a \.safetensors file"):
         load_checkpoint(tmp_path / "nothing")
+    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: train first, or leave out --resume"):
+        load_checkpoint(tmp_path / "nothing", NOT_STARTED)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 200, -1])
