@@ -13,6 +13,7 @@ from pvae_zoo.bundle import CONFIG, WEIGHTS, Bundle
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.export.weights import checkpoint_of
+from pvae_zoo.registry import model_names, open_bundle
 from pvae_zoo.training.checkpoint import Progress
 
 
@@ -164,3 +165,12 @@ def test_what_is_no_graph_is_one_line(gates, copy_bundle):
     spec = {"size": 7, "sha256": hashlib.sha256(b"nothing").hexdigest()}
     bundle = restate(folder, lambda config: config["graphs"]["encoder"].update(spec))
     assert "encoder.onnx is no graph: pull or export the bundle again" in error_of(bundle)
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_models_of_the_zoo_are_read_out_of_their_graphs_and_exported_to_the_same_graphs(name, tmp_path):
+    bundle = open_bundle(name)
+    if bundle.config.recipe is None:
+        pytest.skip("the bundle is of an older make")
+    write_bundle(checkpoint_of(bundle), tmp_path)
+    assert Bundle(tmp_path).digest == bundle.digest
