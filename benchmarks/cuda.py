@@ -21,13 +21,12 @@ from sampling import noise_of_seed_0, timed
 
 import pvae_zoo
 from pvae_zoo.atomic import atomic_write
-from pvae_zoo.bundle import WEIGHTS
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample
+from pvae_zoo.export.weights import checkpoint_of
 from pvae_zoo.models.pixelvae import PixelVAE as Network
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.sessions import import_onnxruntime
-from pvae_zoo.training.checkpoint import load_checkpoint
 
 RESULTS = Path(__file__).parent / "RESULTS-cuda.md"
 COUNTS = (1, 16, 64, 256, 1024)
@@ -60,7 +59,7 @@ def main() -> None:
 
 def rows(name: str, *, quick: bool) -> Iterator[tuple[str, str]]:
     gpu, cpu = pvae_zoo.load(name, device="cuda"), pvae_zoo.load(name, device="cpu")
-    network = model_of(load_checkpoint(gpu.bundle.folder / WEIGHTS)).cuda()
+    network = model_of(checkpoint_of(gpu.bundle)).cuda()
     large = gpu.image.height >= 64
     by_gpu, by_cpu = gpu.sample(16), cpu.sample(16)
     yield "values of 16 images equal, CUDA and CPU", f"{np.mean(by_gpu == by_cpu):.2%}"

@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
 import pvae_zoo
-from pvae_zoo.bundle import WEIGHTS, Bundle
+from pvae_zoo.bundle import Bundle
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import naive_sample
+from pvae_zoo.export.weights import checkpoint_of
 from pvae_zoo.registry import open_bundle
 from pvae_zoo.runtime import latents, noise
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.sessions import open_session
-from pvae_zoo.training.checkpoint import load_checkpoint
 
 Row = tuple[str, str, str]
 
@@ -119,7 +119,7 @@ def operations_per_image(bundle: Bundle) -> float:
     linear maps of the networks above them. Not counted: what is computed to draw from a softmax, activations, margins.
     """
     steps = 2 * sum(spec.macs * spec.height * spec.width for spec in bundle.config.steps.values())
-    model = model_of(load_checkpoint(bundle.folder / WEIGHTS))
+    model = model_of(checkpoint_of(bundle))
     latents = [torch.zeros(1, *shape) for shape in model.architecture.latent_shapes]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.decoder.context(latents[0])
@@ -138,7 +138,7 @@ def noise_of_seed_0(runtime: PixelVAE, n: int) -> tuple[torch.Tensor, np.ndarray
 
 def _naive(runtime: PixelVAE, n: int, rows: int) -> tuple[float, np.ndarray[Any, Any]]:
     """PyTorch drawing the top rows of the images of seed 0 with no cache: seconds for whole images, and the images."""
-    model = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
+    model = model_of(checkpoint_of(runtime.bundle))
     z1, u = noise_of_seed_0(runtime, n)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

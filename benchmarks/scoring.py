@@ -8,14 +8,13 @@ import torch
 from sampling import Row, timed
 
 import pvae_zoo
-from pvae_zoo.bundle import WEIGHTS
 from pvae_zoo.export.bundle import model_of
-from pvae_zoo.training.checkpoint import load_checkpoint
+from pvae_zoo.export.weights import checkpoint_of
 
 
 def rows(model: str, *, quick: bool) -> Iterator[Row]:
     runtime = pvae_zoo.load(model, device="cpu", threads=1)
-    network = model_of(load_checkpoint(runtime.bundle.folder / WEIGHTS))
+    network = model_of(checkpoint_of(runtime.bundle))
     images = runtime.sample(64 if quick or runtime.image.height >= 64 else 512)
     batch = runtime.networks.score_batch  # of 16, 32 and 64 PyTorch's fastest, too
     noise = [torch.randn(batch, *shape) for shape in network.architecture.latent_shapes]

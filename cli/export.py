@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.output import echo
 from pvae_zoo.cli.train import needs_torch
 from pvae_zoo.errors import PvaeZooError
 
@@ -25,8 +26,9 @@ from pvae_zoo.errors import PvaeZooError
 def export_command(run: Path, out: Path, data: Path | None, half: bool, as_json: bool) -> None:
     """Export RUN, a training run's folder or a checkpoint file, as a bundle of ONNX graphs.
 
-    The averaged weights of the best validation are taken. The bundle is then compared with PyTorch: every output must
-    agree within 1e-4, every image's ELBO within 1e-4 bits per dimension.
+    The averaged weights of the best validation are taken, or of the last checkpoint where there was none. All graphs
+    are then compared with PyTorch, the single steps too: every output must agree within 1e-4, every image's ELBO within
+    1e-4 bits per dimension. Only then is the bundle put in place.
 
     \b
     Example:
@@ -35,32 +37,28 @@ def export_command(run: Path, out: Path, data: Path | None, half: bool, as_json:
     """
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
-        from pvae_zoo.export.bundle import halved, write_bundle
-        from pvae_zoo.export.parity import check_parity
-        from pvae_zoo.training.checkpoint import BEST, load_checkpoint
+        from pvae_zoo.export.bundle import halved
+        from pvae_zoo.export.proven import checkpoint_of_run, export_run
     except ImportError as error:
         raise needs_torch(error) from error
-    from pvae_zoo.atomic import atomic_write
-    from pvae_zoo.bundle import CARD, WEIGHTS, Bundle
-    from pvae_zoo.card import render_card
+    from pvae_zoo.cli.output import bundle_size
 
-    checkpoint = load_checkpoint(run / BEST if run.is_dir() else run)
-    checkpoint = halved(checkpoint) if half else checkpoint
-    config = write_bundle(checkpoint, out)
-    bundle = Bundle(out)
-    atomic_write(out / CARD, render_card(bundle).encode())
-    parity = check_parity(bundle, out / WEIGHTS, data)
-    size = sum(spec.size for spec in bundle.files())
+    checkpoint, which = checkpoint_of_run(run)
+    name = checkpoint.recipe.name
+    exported = export_run(halved(checkpoint) if half else checkpoint, out, data)
+    parity, size = exported.parity, bundle_size(exported.bundle) if exported.bundle else None
     if as_json:
-        click.echo(
-            json.dumps({"bundle": str(out), "name": config.name, "bytes": size, **asdict(parity), "ok": parity.ok})
-        )
+        report = {"bundle": str(out), "name": name, "weights": which, "bytes": size}
+        report |= {} if parity is None else asdict(parity)
+        echo(json.dumps(report | {"ok": not exported.problems, "problems": exported.problems}))
     else:
-        click.echo(f"{out}: {config.name}, {len(config.graphs)} graphs, {size / 2**20:.1f} MiB")
-        for name, difference in parity.largest_difference.items():
-            click.echo(f"  {name:<16} differs from PyTorch by at most {difference:.1e}")
-        click.echo(
-            f"  ELBO differs by at most {parity.elbo_bits_per_dim_difference:.1e} bits/dim ({parity.images} images)"
-        )
-    if not parity.ok:
-        raise PvaeZooError(f"{out} does not agree with PyTorch within 1e-4: do not publish it")
+        echo(f"{name}: weights of {which}")
+        for output, difference in parity.largest_difference.items() if parity else ():
+            echo(f"  {output:<16} differs from PyTorch by at most {difference:.1e}")
+        if parity:
+            difference = parity.elbo_bits_per_dim_difference
+            echo(f"  ELBO differs by at most {difference:.1e} bits/dim ({parity.images} images)")
+    if exported.bundle is None:
+        raise PvaeZooError(f"{'; '.join(exported.problems)}: nothing was written to {out}")
+    if not as_json:
+        echo(f"{out}: {len(exported.bundle.config.graphs)} graphs, {size / 2**20:.1f} MiB")  # type: ignore[operator]

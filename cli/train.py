@@ -169,8 +169,8 @@ class Wish:
 
     def settled(self, out: Path | None) -> tuple[Recipe, Path, Checkpoint | None]:
         """The recipe to train, the run's folder and the weights to start from; nothing is written."""
+        from pvae_zoo.export.given import given_weights
         from pvae_zoo.training.checkpoint import LATEST
-        from pvae_zoo.training.initial import given_weights
         from pvae_zoo.training.recipe import changed, load_recipe
 
         self._check()
@@ -210,10 +210,10 @@ class Wish:
 
     def _stored(self, wanted: Recipe, out: Path) -> Recipe:
         """The recipe of the run in ``out``: a run keeps it, whatever became of the file."""
-        from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
+        from pvae_zoo.training.checkpoint import LATEST, NOT_STARTED, load_checkpoint
         from pvae_zoo.training.recipe import differences
 
-        checkpoint = load_checkpoint(out / LATEST)
+        checkpoint = load_checkpoint(out / LATEST, NOT_STARTED)
         stored, step = checkpoint.recipe, checkpoint.progress.step
         if stored.name != wanted.name:
             raise PvaeZooError(f"{out} holds a run of {stored.name}, not of {wanted.name}: choose another --out")

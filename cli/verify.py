@@ -30,9 +30,9 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
     """Check MODEL, a name of the zoo or a bundle: hashes, the graphs' contract, and the golden vectors.
 
     The hashes are those that the bundle itself states; whether the zoo's registry vouches for these is said too.
-    Every output must be within 1e-4 of the golden one, and a wavefront must draw the golden images. With --data
-    or --checkpoint (needs PyTorch) the graphs are compared with the weights that they were made from, the bundle's own
-    if no others are named.
+    Every output must be within 1e-4 of the golden one, and a wavefront must draw the golden images. Where PyTorch is
+    installed, the weights are read out of the graphs, and PyTorch must compute with them what the graphs do: on the
+    golden images, or those of --data. With --checkpoint the graphs are compared with the weights of that file.
 
     \b
     Example:
@@ -43,16 +43,14 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
     from pvae_zoo.verification import verify_bundle
 
     bundle = open_admitted(model)
-    if data is not None and checkpoint is None:
-        checkpoint = bundle.folder / bundle.config.weights.file
     found = verify_bundle(bundle, device)  # type: ignore[arg-type]
-    parity = _parity(bundle, checkpoint, data) if checkpoint is not None and found.ok else None
+    parity, how = _parity(bundle, checkpoint, data) if found.ok else (None, "not compared")
     pinned = bundle.config_sha256 in pinned_configs()
     ok = found.ok and (parity is None or parity.ok)
     if as_json:
         report: dict[str, Any] = {"name": bundle.name, "path": str(bundle.folder), "ok": ok, "pinned": pinned}
-        report |= asdict(found)
-        echo_json(report | {"parity": None if parity is None else asdict(parity) | {"ok": parity.ok}})
+        compared = None if parity is None else asdict(parity) | {"ok": parity.ok, "weights": how}
+        echo_json(report | asdict(found) | {"parity": compared})
     else:
         echo(f"{bundle.name} at {bundle.folder}" + (f" on {found.provider}" if found.provider else ""))
         vouches = "vouches for this bundle" if pinned else "does not know this bundle: its own config alone does"
@@ -62,6 +60,7 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
             echo(f"  {role:<16} differs from the golden vectors by at most {difference:.1e}")
         if found.pixels:
             echo(f"  wavefront        {found.differing_pixels} of {found.pixels} drawn values differ")
+        echo(f"  PyTorch          {how}")
         if parity is not None:
             _print_parity(parity)
         for problem in found.problems:
@@ -71,12 +70,21 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
         click.get_current_context().exit(FAILED)
 
 
-def _parity(bundle: Bundle, checkpoint: Path, data: Path | None) -> Parity:
+def _parity(bundle: Bundle, checkpoint: Path | None, data: Path | None) -> tuple[Parity | None, str]:
+    """The comparison with PyTorch, and in words with which weights; None where nobody asked and it cannot be made."""
     try:
         from pvae_zoo.export.parity import check_parity
+        from pvae_zoo.export.weights import checkpoint_of
+        from pvae_zoo.training.checkpoint import load_checkpoint
     except ImportError as error:
+        if checkpoint is None and data is None:
+            return None, f"not compared: {error.name} is not installed"
         raise PvaeZooError(f'{error.name} is not installed: run pip install "pvae-zoo[train]"') from error
-    return check_parity(bundle, checkpoint, data)
+    if checkpoint is not None:
+        return check_parity(bundle, load_checkpoint(checkpoint), data), f"with the weights of {checkpoint}"
+    if bundle.config.recipe is None and data is None:
+        return None, "not compared: the bundle is of an older make and does not hold its recipe"
+    return check_parity(bundle, checkpoint_of(bundle), data), "with the weights that the graphs hold"
 
 
 def _print_parity(parity: Parity) -> None:

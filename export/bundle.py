@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from pvae_zoo.atomic import atomic_write
 from pvae_zoo.bundle import (
     CONFIG,
     FORMAT,
     GOLDEN,
-    WEIGHTS,
+    Bundle,
     BundleConfig,
+    FileSpec,
     GraphSpec,
     LatentSpec,
     StepSpec,
     file_spec,
 )
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.export.golden import golden_vectors, write_golden
+from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.export.logits import plain_layer
 from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
 from pvae_zoo.export.prior import prior_context_graph, prior_graph, standard_prior_graph
 from pvae_zoo.export.prior_step import prior_step_graph, prior_step_spec
 from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph
+from pvae_zoo.models.pixelcnn import SmoothLogits
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.training.checkpoint import Checkpoint, save_checkpoint
+from pvae_zoo.runtime.networks import Networks
+from pvae_zoo.runtime.sessions import cores
+from pvae_zoo.training.checkpoint import Checkpoint, Progress
 from pvae_zoo.training.recipe import Recipe
 
 _DECODER = {"decoder_context": decoder_context_graph, "decoder": decoder_graph, "decoder_step": pixel_step_graph}
@@ -43,6 +51,13 @@ def model_of(checkpoint: Checkpoint) -> PixelVAE:
     model = PixelVAE(checkpoint.recipe.model)
     model.load_state_dict(checkpoint.section("ema"))
     return model.eval()
+
+
+def make_plain(model: PixelVAE) -> None:
+    """Put the plain layer that is exported in the place of the one whose weights are cosines."""
+    output = model.decoder.pixelcnn.output
+    if isinstance(output, SmoothLogits):
+        model.decoder.pixelcnn.output = plain_layer(output)
 
 
 def halved(checkpoint: Checkpoint) -> Checkpoint:
@@ -66,22 +81,36 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
     """
     model = model_of(checkpoint)
     _check_kind(checkpoint.recipe)
-    description = _description(checkpoint, model)
+    contract = _contract(checkpoint, model)
+    make_plain(model)
     graphs = {}
     for role, build in (_ONE_LEVEL if len(model.priors) == 1 else _TWO_LEVELS).items():
         builder = build(model)
         path = folder / f"{role}.onnx"
-        atomic_write(path, _serialise(builder, role, description))
+        atomic_write(path, _serialise(builder, role, contract))
         spec = file_spec(path)
         graphs[role] = GraphSpec(**asdict(spec), inputs=tuple(builder.inputs), outputs=tuple(builder.outputs))
-    write_golden(folder / GOLDEN, golden_vectors(model))
-    averaged = {f"ema.{name}": value for name, value in checkpoint.section("ema").items()}
-    save_checkpoint(folder / WEIGHTS, Checkpoint(checkpoint.recipe, checkpoint.progress, averaged))
     config = BundleConfig(
-        **description, graphs=graphs, golden=file_spec(folder / GOLDEN), weights=file_spec(folder / WEIGHTS)
-    )  # fmt: skip
+        **contract,
+        graphs=graphs,
+        golden=FileSpec(file=GOLDEN, size=0, sha256=""),
+        recipe=_plain(checkpoint.recipe.as_dict()),
+        progress=_done(checkpoint.progress),
+    )
+    write_golden(folder / GOLDEN, golden_vectors(model, _sampler(Bundle.unfinished(folder, config))))
+    config = replace(config, golden=file_spec(folder / GOLDEN))
     atomic_write(folder / CONFIG, config.to_json().encode())
     return config
+
+
+def _sampler(bundle: Bundle) -> Draw:
+    """The graphs' own drawing of pixels, a wavefront at a time."""
+
+    def draw(z1: NDArray[np.float32], uniforms: NDArray[np.float32]) -> NDArray[np.uint8]:
+        networks = Networks(bundle, "cpu", cores())
+        return networks.draw_pixels(z1, uniforms, np.full(uniforms.shape, -1, np.int64), 1.0).images
+
+    return draw
 
 
 def _check_kind(recipe: Recipe) -> None:
@@ -92,19 +121,19 @@ def _check_kind(recipe: Recipe) -> None:
         raise PvaeZooError(f"{recipe.name} has no {lacks}: bundles hold PixelVAEs, train one of those to export it")
 
 
-def _serialise(builder: GraphBuilder, role: str, description: dict[str, Any]) -> bytes:
+def _serialise(builder: GraphBuilder, role: str, contract: dict[str, Any]) -> bytes:
     """The graph with the whole contract in its metadata."""
-    contract = {key: _plain(value) for key, value in description.items()}
-    contract["role"] = role
-    contract["inputs"] = [asdict(spec) for spec in builder.inputs]
-    contract["outputs"] = [asdict(spec) for spec in builder.outputs]
-    model: onnx.ModelProto = builder.build({"pvae.config": json.dumps(contract), "pvae.format_version": str(FORMAT)})
+    stated = {key: _plain(value) for key, value in contract.items()}
+    stated["role"] = role
+    stated["inputs"] = [asdict(spec) for spec in builder.inputs]
+    stated["outputs"] = [asdict(spec) for spec in builder.outputs]
+    model: onnx.ModelProto = builder.build({"pvae.config": json.dumps(stated), "pvae.format_version": str(FORMAT)})
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
 
-def _description(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
-    """Everything in the config but the files."""
+def _contract(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
+    """What a host must know, and what a card says: everything in the config but the files and the whole recipe."""
     architecture, recipe = model.architecture, checkpoint.recipe
     image = architecture.image
     return {
@@ -145,3 +174,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def _done(progress: Progress) -> dict[str, Any]:
+    """What a run has done, without what only the run itself needs to go on.
+
+    Numbers that JSON does not have are None: the best bound of a run that was never validated is -infinity.
+    """
+    values = {key: value for key, value in asdict(progress).items() if key != "watch"}
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}

@@ -7,6 +7,7 @@ change what they draw.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from pvae_zoo.atomic import atomic_path
-from pvae_zoo.export.reference import fixed_point_sample, middle_uniforms, sample_z1
+from pvae_zoo.export.reference import fixed_point_sample, middle_uniforms, sample_z1, share_drawn_otherwise
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.noise import PIXELS, normals, uniforms
+from pvae_zoo.verification import GOLDEN_ROWS, PIXEL_SHARE, golden_rows
 
 COUNT = 4
 SEED = 0
@@ -26,9 +28,18 @@ LARGE = 4096
 """Values of an image from which one golden image must do."""
 
 
+Draw = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.uint8]]
+"""From z1 ``(N, *latent_shape)`` and uniforms ``(N, C, H, W)`` to images, somehow."""
+
+
 @torch.no_grad()
-def golden_vectors(model: PixelVAE) -> dict[str, NDArray[Any]]:
-    """Named arrays of a few images: noise, latents, samples, contexts, log-probabilities, posteriors."""
+def golden_vectors(model: PixelVAE, draw: Draw | None = None) -> dict[str, NDArray[Any]]:
+    """Named arrays of a few images: noise, latents, samples, contexts, log-probabilities, posteriors.
+
+    Args:
+        draw: a fast sampler, whose images are taken if PyTorch, given the values before, draws each value so too, but
+            for those where rounding decides.
+    """
     image, shapes = model.architecture.image, model.architecture.latent_shapes
     indices = range(COUNT if image.dimensions < LARGE else 1)
     normal = [
@@ -40,7 +51,9 @@ def golden_vectors(model: PixelVAE) -> dict[str, NDArray[Any]]:
     z1 = sample_z1(model, normal[0], normal[1] if len(shapes) > 1 else None)
     if len(shapes) > 1:
         vectors |= _prior_vectors(model, z1, normal[1])
-    x = fixed_point_sample(model, z1, u)
+    x = torch.from_numpy(draw(z1.numpy(), u)) if draw else None
+    if x is None or share_drawn_otherwise(model, z1, u, x) > PIXEL_SHARE:
+        x = fixed_point_sample(model, z1, u)
     context = model.decoder.context(z1)
     logits = model.decoder.pixelcnn(x, context)
     log_prob = pixel_log_prob(logits, x, image)
@@ -61,8 +74,9 @@ def _prior_vectors(model: PixelVAE, z1: torch.Tensor, z2: torch.Tensor) -> dict[
 
 
 def _rows(context: torch.Tensor) -> NDArray[Any]:
+    """A context ``(N, channels, H, W)`` as the graphs have it, those rows of it that are kept."""
     rows: NDArray[Any] = context.flatten(2).transpose(1, 2).contiguous().numpy()
-    return rows
+    return np.ascontiguousarray(golden_rows(rows, GOLDEN_ROWS))
 
 
 def write_golden(path: Path, vectors: dict[str, NDArray[Any]]) -> None:

@@ -20,6 +20,8 @@ OPSET = 18
 IR_VERSION = 8
 HALF_FROM = 1024
 """Elements from which a weight is worth a Cast."""
+CONSTANTS = ("ints_", "scalar_", "doubling", "classes", "cumulate.")
+"""How the names of constants begin that are no weights of a network."""
 _TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}
 
 
@@ -57,7 +59,7 @@ class GraphBuilder:
         if name in self._weights:
             raise ValueError(f"the graph {self.name} has two weights called {name}")
         array = np.ascontiguousarray(value, np.float32) if value.dtype.kind == "f" else np.ascontiguousarray(value)
-        half = _as_half(array)
+        half = as_half(array)
         self._weights[name] = numpy_helper.from_array(array if half is None else half, name)
         return name if half is None else self.op("Cast", name, to=TensorProto.FLOAT)
 
@@ -138,8 +140,8 @@ class GraphBuilder:
         return model
 
 
-def _as_half(array: NDArray[Any]) -> NDArray[np.float16] | None:
-    """The array as float16, if it is large and nothing is lost."""
+def as_half(array: NDArray[Any]) -> NDArray[np.float16] | None:
+    """The array as float16, if it is large and nothing is lost: so it is stored."""
     if array.dtype != np.float32 or array.size < HALF_FROM:
         return None
     with np.errstate(over="ignore"):

@@ -1,4 +1,9 @@
-"""The proof that a bundle computes what PyTorch computes."""
+"""The proof that a bundle computes what PyTorch computes, each of its graphs.
+
+Whole-image graphs are compared on images. The step graphs draw these images again, a wavefront at a time: the decoder's
+is told the pixels and must give each the same log-probability, the prior's is given the noise from which PyTorch has
+these z1 and must draw them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from pvae_zoo.runtime.latents import posterior_noise
 from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
 from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import bits_per_dim
-from pvae_zoo.training.checkpoint import load_checkpoint
+from pvae_zoo.training.checkpoint import Checkpoint
 from pvae_zoo.training.datasets import load_split
 from pvae_zoo.training.recipe import Recipe
 from pvae_zoo.verification import gaps, largest_gap
@@ -35,6 +40,8 @@ from the other's.
 """
 IMAGES = 1000
 _BATCH = 20
+_STEP_VALUES = 1 << 14
+"""Values that the step graphs draw again: one image of 64x64 in colour, 20 digits."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,8 @@ class Parity:
     """How far onnxruntime and PyTorch are apart on the same inputs.
 
     Attributes:
-        largest_difference: of each output, as `pvae_zoo.verification.largest_gap` reckons it.
+        largest_difference: of each output, and of what each step graph drew, as `pvae_zoo.verification.largest_gap`
+            reckons it.
         share_beyond: share of the values of each output that differ by more than 1e-4.
         elbo_bits_per_dim_difference: largest absolute difference of an image's bound.
         images: how many were compared.
@@ -64,35 +72,53 @@ class Parity:
         )
 
 
-def check_parity(bundle: Bundle, checkpoint: Path, data: Path | None = None) -> Parity:
-    """Compare a bundle with the checkpoint that it was exported from.
+def check_parity(bundle: Bundle, checkpoint: Checkpoint, data: Path | None = None) -> Parity:
+    """Compare a bundle with weights in PyTorch.
 
     Args:
         bundle: the exported graphs.
-        checkpoint: a ``.safetensors`` checkpoint.
+        checkpoint: that it was exported from, or that was read out of it (`pvae_zoo.export.weights`).
         data: a data set, of whose validation split up to 1,000 images spread over the whole are compared; without it
             the bundle's golden images.
 
     Raises:
         PvaeZooError: if the checkpoint is another model's, or something cannot be read.
     """
-    stored = load_checkpoint(checkpoint)
-    if stored.recipe.model.image != bundle.config.image:
-        raise PvaeZooError(f"{checkpoint} is a checkpoint of other images than the bundle {bundle.name}'s")
-    if stored.recipe.model.latent_shapes != [level.shape for level in bundle.config.latents]:
-        raise PvaeZooError(f"{checkpoint} is a checkpoint with other latents than the bundle {bundle.name}'s")
-    model = model_of(stored)
-    images = _images(bundle, stored.recipe, data)
+    recipe = checkpoint.recipe
+    if recipe.model.image != bundle.config.image:
+        raise PvaeZooError(f"the checkpoint of {recipe.name} is of other images than the bundle {bundle.name}'s")
+    if recipe.model.latent_shapes != [level.shape for level in bundle.config.latents]:
+        raise PvaeZooError(f"the checkpoint of {recipe.name} has other latents than the bundle {bundle.name}'s")
+    images = _images(bundle, recipe, data)
     runtime = RuntimeModel(bundle, "cpu")
     scores = runtime.nll(images)
-    expected = _torch_outputs(model, images, runtime)
+    expected = _torch_outputs(model_of(checkpoint), images, runtime)
     actual: dict[str, NDArray[Any]] = {"log_prob": scores.log_prob}
     for number, level in enumerate(runtime.encode(images), start=1):
         actual |= {f"z{number}_mean": level.mean, f"z{number}_log_std": level.log_std}
-    difference = {name: largest_gap(actual[name], expected[name]) for name in actual}
-    beyond = {name: float((gaps(actual[name], expected[name]) > TOLERANCE).mean()) for name in actual}
+    actual |= _from_latents(runtime, images, expected)
+    drawn = {"decoder_step": expected["log_prob"], "prior_step": expected["z1"]}
+    pairs = {name: (value, (expected | drawn)[name][: len(value)]) for name, value in actual.items()}
+    difference = {name: largest_gap(*pair) for name, pair in pairs.items()}
+    beyond = {name: float((gaps(*pair) > TOLERANCE).mean()) for name, pair in pairs.items()}
     nll = bits_per_dim(expected["nll_nats"], bundle.config.image)
     return Parity(difference, beyond, float(np.abs(scores.bits_per_dim - nll).max()), len(images))
+
+
+def _from_latents(
+    runtime: RuntimeModel, images: NDArray[np.uint8], expected: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What the priors make of PyTorch's latents, and the step graphs of those of the first images."""
+    few = max(1, _STEP_VALUES // images[0].size)
+    networks, given = runtime.networks, images[:few].astype(np.int64)
+    z1, uniforms = expected["z1"][:few], np.zeros(given.shape, np.float32)
+    found: dict[str, NDArray[Any]] = {"decoder_step": networks.draw_pixels(z1, uniforms, given, 1.0).log_prob}
+    if networks.levels > 1:
+        prior = networks.priors([expected["z1"], expected["z2"]])[0]
+        assert prior is not None
+        found |= {"prior_mean": prior.mean, "prior_log_std": prior.log_std}
+        found["prior_step"] = networks.draw_z1([expected["z1_noise"][:few], expected["z2"][:few]])
+    return found
 
 
 def _images(bundle: Bundle, recipe: Recipe, data: Path | None) -> NDArray[np.uint8]:
@@ -114,9 +140,12 @@ def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8], runtime: RuntimeM
         eps = posterior_noise(runtime.networks, 0, [content_key(image) for image in x.numpy()])
         q = model.posteriors(x)
         z = [level.rsample(torch.from_numpy(e)) for level, e in zip(q, eps, strict=True)]
+        p = model.prior_of(z)
         log_prob = pixel_log_prob(model.decoder(x, z[0]), x, model.architecture.image)
-        kl = torch.stack([a.kl(p) for a, p in zip(q, model.prior_of(z), strict=True)]).sum(0)
+        kl = torch.stack([a.kl(b) for a, b in zip(q, p, strict=True)]).sum(0)
         batch = {"log_prob": log_prob, "nll_nats": kl.double() - log_prob.double().flatten(1).sum(1)}
+        batch |= {"z1": z[0], "z1_noise": (z[0] - p[0].mean) * torch.exp(-p[0].log_std)}
+        batch |= {"z2": z[1], "prior_mean": p[0].mean, "prior_log_std": p[0].log_std} if len(z) > 1 else {}
         for number, level in enumerate(q, start=1):
             batch |= {f"z{number}_mean": level.mean, f"z{number}_log_std": level.log_std}
         for name, value in batch.items():

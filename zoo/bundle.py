@@ -9,12 +9,13 @@
     decoder.onnx           image, context -> log-probability of every value, teacher-forced
     decoder_step.onnx      positions, context, uniforms, canvases -> the pixels at these positions, canvases updated
     golden.npz             inputs and outputs to check a runtime with
-    weights.safetensors    the PyTorch weights that the graphs were made from, and their recipe
     evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
     conformance.json       what other runtimes make of the graphs, written by ``pvae-zoo conformance --save``
     README.md              the model card
 
-The contract is repeated in each graph's metadata, so that a lone file explains itself.
+The contract is repeated in each graph's metadata, so that a lone file explains itself. The graphs hold every weight
+and the config the recipe: `pvae_zoo.export.weights` makes a checkpoint of them again. Older bundles keep theirs beside
+them, in ``weights.safetensors``, and have no recipe in the config.
 """
 
 from __future__ import annotations
@@ -158,7 +159,15 @@ class StepSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleConfig:
-    """Everything a host needs to drive the graphs; ``steps`` has an entry for each single-step graph."""
+    """Everything a host needs to drive the graphs, and to train them further.
+
+    Attributes:
+        steps: an entry for each single-step graph.
+        training: what a card says of the training.
+        recipe: of the training in full (`pvae_zoo.training.recipe`), None in older bundles.
+        progress: where the training stood (`pvae_zoo.training.checkpoint`); what is not finite is None.
+        weights: the checkpoint of an older bundle.
+    """
 
     format: int
     name: str
@@ -170,8 +179,10 @@ class BundleConfig:
     parameters: int
     graphs: dict[str, GraphSpec]
     golden: FileSpec
-    weights: FileSpec
     training: dict[str, Any]
+    recipe: dict[str, Any] | None = None
+    progress: dict[str, Any] | None = None
+    weights: FileSpec | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -179,7 +190,8 @@ class BundleConfig:
         return ROLES if len(self.latents) == 1 else TWO_LEVEL_ROLES
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+        stated = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(stated, indent=2) + "\n"
 
 
 class Bundle:
@@ -222,6 +234,13 @@ class Bundle:
         if odd is not None:
             raise PvaeZooError(f"{path} is not valid: {odd}; pull or export the bundle again")
 
+    @classmethod
+    def unfinished(cls, folder: Path, config: BundleConfig) -> Bundle:
+        """A bundle that is being made: its graphs lie in the folder, its config is not yet written."""
+        bundle = cls.__new__(cls)
+        bundle.folder, bundle.config, bundle.config_sha256 = folder, config, ""
+        return bundle
+
     @property
     def name(self) -> str:
         return self.config.name
@@ -257,7 +276,8 @@ class Bundle:
 
     def files(self) -> list[FileSpec]:
         """Every file whose hash the config states."""
-        return [*(self.config.graphs[role] for role in self.config.roles), self.config.golden, self.config.weights]
+        config = self.config
+        return [*(config.graphs[role] for role in config.roles), config.golden, *filter(None, [config.weights])]
 
     def evaluation(self) -> dict[str, Any] | None:
         """The measured figures, where ``evaluate --save`` has left some."""
@@ -303,7 +323,10 @@ def _check_names(path: Path, config: BundleConfig) -> None:
     if missing:
         raise PvaeZooError(f"{path} does not say how to drive {', '.join(missing)}; export the bundle again")
     names = {f"{role}.onnx": spec.file for role, spec in config.graphs.items()}
-    for name, stated in {**names, GOLDEN: config.golden.file, WEIGHTS: config.weights.file}.items():
+    names[GOLDEN] = config.golden.file
+    if config.weights is not None:
+        names[WEIGHTS] = config.weights.file
+    for name, stated in names.items():
         if stated != name:
             raise PvaeZooError(f"{path} calls {name} '{shown(stated)}'; pull or export the bundle again")
 

@@ -9,6 +9,7 @@ import pvae_zoo
 from pvae_zoo import registry
 from pvae_zoo.bundle import CONFIG, EVALUATION, Bundle
 from pvae_zoo.evaluation import evaluate, save_evaluation
+from pvae_zoo.training.checkpoint import save_checkpoint
 from pvae_zoo.training.datasets import ImageSet
 
 
@@ -191,12 +192,12 @@ def test_verify_says_whether_the_registry_vouches(run, model, eight, monkeypatch
 def test_verify_finds_nothing_wrong(run, model):
     result = run("verify", model)
     assert result.exit_code == 0 and result.stdout.endswith("everything holds\n")
-    assert "7 of 7 have the size" in result.stdout and "0 of 256 drawn values differ" in result.stdout
+    assert "6 of 6 have the size" in result.stdout and "0 of 256 drawn values differ" in result.stdout
 
 
 def test_verify_as_json(run, tiny):
     found = json.loads(run("verify", tiny.bundle.folder, "--json").stdout)
-    assert found["ok"] and found["problems"] == [] and found["parity"] is None and found["differing_pixels"] == 0
+    assert found["ok"] and found["problems"] == [] and found["parity"]["ok"] and found["differing_pixels"] == 0
     assert set(found["largest_difference"]) == set(tiny.bundle.config.graphs)
     assert max(found["largest_difference"].values()) <= 1e-4
 
@@ -205,7 +206,7 @@ def test_verify_names_each_damaged_file(run, flipped):
     (flipped / "golden.npz").unlink()
     result = run("verify", flipped)
     assert result.exit_code == 1 and result.stdout.endswith("does not hold\n")
-    assert "5 of 7" in result.stdout and result.stdout.count("PROBLEM") == 2
+    assert "4 of 6" in result.stdout and result.stdout.count("PROBLEM") == 2
     assert not json.loads(run("verify", flipped, "--json").stdout)["ok"]
 
 
@@ -273,18 +274,43 @@ def test_verify_survives_what_is_no_graph(run, eight, copy_bundle):
     assert "golden.npz cannot be read" in result.stdout
 
 
-def test_verify_compares_with_the_checkpoint(run, eight, make_tiny):
-    own = eight.bundle.folder / "weights.safetensors"
-    result = run("verify", eight.bundle.folder, "--checkpoint", own)
-    assert result.exit_code == 0 and "differs from PyTorch by at most" in result.stdout
-    other = make_tiny(image=(1, 8, 8, 2), latents=2).bundle.folder / "weights.safetensors"
-    assert run("verify", eight.bundle.folder, "--checkpoint", other).exit_code == 1
+def test_verify_compares_with_the_weights_in_the_graphs_or_those_of_a_checkpoint(run, eight, tmp_path):
+    result = run("verify", eight.bundle.folder)
+    assert result.exit_code == 0 and "PyTorch          with the weights that the graphs hold\n" in result.stdout
+    assert "decoder_step     differs from PyTorch by at most" in result.stdout
+    save_checkpoint(tmp_path / "own.safetensors", eight.checkpoint)
+    result = run("verify", eight.bundle.folder, "--checkpoint", "own.safetensors")
+    assert result.exit_code == 0 and "with the weights of own.safetensors\n" in result.stdout
+    moved = {name: value + 0.1 for name, value in eight.checkpoint.tensors.items()}
+    save_checkpoint(tmp_path / "other.safetensors", replace(eight.checkpoint, tensors=moved))
+    result = run("verify", eight.bundle.folder, "--checkpoint", "other.safetensors", "--json")
+    parity = json.loads(result.stdout)["parity"]
+    assert result.exit_code == 1 and not parity["ok"] and parity["weights"] == "with the weights of other.safetensors"
+
+
+def test_verify_with_a_checkpoint_that_is_not_there_says_what_to_give(run, eight):
+    result = run("verify", eight.bundle.folder, "--checkpoint", "nosuch")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: no checkpoint at nosuch: name a .safetensors file that pvae-zoo train wrote\n"
+
+
+def test_a_bundle_of_an_older_make_holds_without_pytorch_and_says_how_to_compare(run, eight, copy_bundle, tmp_path):
+    folder = copy_bundle(eight.bundle)
+    config = json.loads((folder / CONFIG).read_text())
+    del config["recipe"], config["progress"]
+    (folder / CONFIG).write_text(json.dumps(config))
+    result = run("verify", folder, "--trust")
+    assert result.exit_code == 0 and "not compared: the bundle is of an older make" in result.stdout
+    result = run("verify", folder, "--trust", "--data", tmp_path)
+    assert result.exit_code == 1 and f"pvae-zoo export RUN --out {folder}" in result.stderr
 
 
 def test_parity_without_torch_says_what_to_install(spawn, eight):
     path = eight.bundle.folder
     hide = "sys.modules['torch'] = None"
-    done = spawn("verify", path, "--checkpoint", path / "weights.safetensors", before=hide)
+    done = spawn("verify", path, before=hide)
+    assert done.returncode == 0 and "PyTorch          not compared: torch is not installed" in done.stdout
+    done = spawn("verify", path, "--checkpoint", path / "own.safetensors", before=hide)
     assert done.returncode == 1 and 'pip install "pvae-zoo[train]"' in done.stderr and "Traceback" not in done.stderr
 
 

@@ -3,11 +3,13 @@ import pytest
 import torch
 
 from pvae_zoo.bundle import GOLDEN
+from pvae_zoo.export.bundle import make_plain, model_of
 from pvae_zoo.export.golden import COUNT, SEED, golden_vectors
-from pvae_zoo.export.reference import fixed_point_sample, naive_sample
+from pvae_zoo.export.reference import fixed_point_sample, naive_sample, share_drawn_otherwise
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import noise
 from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.verification import GOLDEN_ROWS, golden_gap, golden_rows, with_contexts
 
 
 @pytest.fixture
@@ -17,7 +19,9 @@ def golden(tiny):
 
 
 def test_golden_vectors_are_written_as_they_are_computed(tiny, golden):
-    vectors = golden_vectors(tiny.model)
+    model = model_of(tiny.checkpoint)
+    make_plain(model)
+    vectors = golden_vectors(model)
     assert golden.keys() == vectors.keys()
     for name, value in vectors.items():
         assert golden[name].dtype == value.dtype and np.array_equal(golden[name], value), name
@@ -34,6 +38,22 @@ def test_the_runtime_draws_the_golden_images_from_their_seed(tiny, golden):
     for level, shape in enumerate((latent.shape for latent in tiny.bundle.config.latents), start=1):
         drawn = noise.normals(SEED, range(COUNT), level, int(np.prod(shape))).reshape(COUNT, *shape)
         assert np.array_equal(golden["z1_noise" if level == 1 else "z2"], drawn)
+
+
+def test_images_of_a_fast_sampler_are_taken_if_pytorch_draws_them_and_no_others(tiny, golden):
+    model, calls = model_of(tiny.checkpoint), []
+    make_plain(model)
+
+    def rolled(z1, uniforms):
+        calls.append(1)
+        return np.roll(golden["image"], 1, axis=3)
+
+    z1, u = torch.from_numpy(golden["z1"]), golden["uniforms"]
+    image, wrong = torch.from_numpy(golden["image"]), torch.from_numpy(rolled(z1, u))
+    assert share_drawn_otherwise(model, z1, u, image) == 0 < 0.01 < share_drawn_otherwise(model, z1, u, wrong)
+    for draw in (lambda z1, uniforms: golden["image"], rolled, None):
+        assert np.array_equal(golden_vectors(model, draw)["image"], golden["image"])
+    assert len(calls) == 2
 
 
 ONE_LEVEL = [
@@ -53,10 +73,31 @@ DECODER = [
 
 def test_every_graph_maps_golden_inputs_to_golden_outputs(tiny, golden):
     networks = PixelVAE(tiny.bundle, "cpu", 1).networks
+    whole = with_contexts(tiny.bundle, golden, networks.session)
     for role, inputs, outputs in (ONE_LEVEL if networks.levels == 1 else TWO_LEVELS) + DECODER:
-        found = networks.session(role).run(list(outputs), {name: golden[key] for name, key in inputs.items()})
-        for key, value in zip(outputs.values(), found, strict=True):
-            np.testing.assert_allclose(value, golden[key], rtol=1e-5, atol=1e-5)
+        found = networks.session(role).run(list(outputs), {name: whole[key] for name, key in inputs.items()})
+        for (name, key), value in zip(outputs.items(), found, strict=True):
+            kept = golden_rows(value, golden[key].shape[1]) if name == "context" else value
+            np.testing.assert_allclose(kept, golden[key], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(1, 1), (12, 12), (32, 32), (63, 32), (784, 32), (4096, 32)])
+def test_of_a_context_so_many_rows_are_kept_spread_over_the_grid(rows, kept):
+    context = np.arange(2 * rows * 3, dtype=np.float32).reshape(2, rows, 3)
+    found = golden_rows(context, GOLDEN_ROWS).copy()
+    chosen = found[0, :, 0].astype(int) // 3
+    assert found.shape == (2, kept, 3) and chosen[0] == 0 and set(np.diff(chosen)) <= {rows // kept, rows // kept + 1}
+    assert golden_gap("context", context, found) == 0 and golden_gap("context", context, context) == 0
+    found[1, kept // 2] += 100
+    assert golden_gap("context", context, found) > 1e-3
+    assert golden_gap("context", context, np.concatenate([context, context], axis=1)) == np.inf
+
+
+def test_the_tiny_models_keep_some_rows_of_a_context_and_all(upsample, gates):
+    for tiny, kept, rows in ((upsample, 32, 63), (gates, 1, 1)):
+        with np.load(tiny.bundle.folder / GOLDEN, allow_pickle=False) as stored:
+            assert stored["context"].shape[1] == kept
+        assert tiny.bundle.config.steps["decoder_step"].context.rows == rows
 
 
 def test_golden_uniforms_are_far_from_where_rounding_decides(tiny, golden):

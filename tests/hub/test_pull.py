@@ -22,7 +22,7 @@ from pvae_zoo.pull import plan, pull
 from pvae_zoo.registry import open_bundle, register, resolve
 
 GRAPHS = ["decoder.onnx", "decoder_context.onnx", "decoder_step.onnx", "encoder.onnx", "prior.onnx"]
-ALL = sorted([*GRAPHS, "README.md", "config.json", "golden.npz", "weights.safetensors"])
+ALL = sorted([*GRAPHS, "README.md", "config.json", "golden.npz"])
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_the_clients_offline_setting_is_kept(hub, client, published):
 # ---- damage ----
 
 
-@pytest.mark.parametrize("name", [*GRAPHS, "golden.npz", "weights.safetensors", CONFIG])
+@pytest.mark.parametrize("name", [*GRAPHS, "golden.npz", CONFIG])
 def test_damage_is_noticed_offline_and_repair_fetches_that_file_alone(hub, published, gates, name):
     folder = pull("org/tiny").bundle.folder
     damage(folder, name)
@@ -341,14 +341,21 @@ def _no_half_file(files):
     assert all(files[name] == data for name, data in visible().items())
 
 
-def test_a_disk_without_space_is_said_before_the_download(hub, published, small_disk, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+@pytest.fixture
+def full_disk(small_disk):
+    """A disk with room for the config and hardly more."""
+    (small_disk / "other").write_bytes(bytes(40 << 10))
+    return small_disk
+
+
+def test_a_disk_without_space_is_said_before_the_download(hub, published, full_disk, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(full_disk / "hub"))
     assert "free some space, or set HF_HOME to another disk" in error_of() and hub.fetched == [CONFIG]
 
 
 @pytest.mark.filterwarnings("ignore:Not enough free disk space")
-def test_a_disk_that_fills_up_leaves_no_half_file(hub, published, small_disk, files, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+def test_a_disk_that_fills_up_leaves_no_half_file(hub, published, full_disk, files, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(full_disk / "hub"))
     monkeypatch.setattr(fetch, "_check_space", lambda needed: None)
     assert "the disk is full" in error_of()
     _no_half_file(files)

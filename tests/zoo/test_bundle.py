@@ -3,6 +3,7 @@ import json
 import os
 import stat
 import sys
+from dataclasses import asdict
 
 import pytest
 
@@ -12,6 +13,7 @@ from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime import grid, networks
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.trust.regular_files import open_regular
+from pvae_zoo.verification import verify_bundle
 
 AGAIN = "pull or export the bundle again"
 
@@ -19,6 +21,19 @@ AGAIN = "pull or export the bundle again"
 @pytest.fixture
 def folder(gates, copy_bundle):
     return copy_bundle(gates.bundle)
+
+
+@pytest.fixture
+def older(folder):
+    """A bundle as older versions exported it: no recipe, a checkpoint beside the graphs."""
+    (folder / WEIGHTS).write_bytes(b"the weights")
+
+    def change(data):
+        del data["recipe"], data["progress"]
+        data["weights"] = asdict(file_spec(folder / WEIGHTS))
+
+    edit(folder, change)
+    return folder
 
 
 def edit(folder, change):
@@ -37,7 +52,7 @@ def error_of(call):
 def test_a_bundle_is_its_config_and_the_files_it_names(gates, folder):
     bundle = Bundle(folder)
     assert bundle.config == gates.bundle.config and bundle.name == "tiny"
-    assert [spec.file for spec in bundle.files()] == [*(f"{role}.onnx" for role in ROLES), GOLDEN, WEIGHTS]
+    assert [spec.file for spec in bundle.files()] == [*(f"{role}.onnx" for role in ROLES), GOLDEN]
     for role in ROLES:
         assert bundle.read_graph(role) == (folder / f"{role}.onnx").read_bytes()
 
@@ -45,6 +60,19 @@ def test_a_bundle_is_its_config_and_the_files_it_names(gates, folder):
 def test_a_config_survives_its_own_json(gates, tmp_path):
     (tmp_path / CONFIG).write_text(gates.bundle.config.to_json())
     assert Bundle(tmp_path).config == gates.bundle.config
+
+
+def test_nothing_is_stated_that_is_not_there(gates, folder, older):
+    assert not {"weights"} & json.loads(gates.bundle.config.to_json()).keys()
+    assert not {"recipe", "progress"} & json.loads(Bundle(older).config.to_json()).keys()
+
+
+def test_a_bundle_of_an_older_make_is_read_verified_and_used(older):
+    bundle = Bundle(older)
+    assert bundle.files()[-1].file == WEIGHTS and bundle.read(bundle.config.weights) == b"the weights"
+    assert verify_bundle(bundle).ok and len(PixelVAE(bundle, "cpu", 1).sample(1)) == 1
+    (older / WEIGHTS).write_bytes(b"other weight")
+    assert not verify_bundle(bundle).ok
 
 
 def test_a_folder_without_a_config_is_no_bundle(tmp_path):
@@ -137,7 +165,7 @@ def test_a_tampered_graph_is_refused_before_a_session_is_made_of_it(folder, monk
 
 
 @pytest.mark.parametrize("name", [GOLDEN, WEIGHTS])
-def test_every_other_file_is_verified_too(folder, name):
+def test_every_other_file_is_verified_too(folder, older, name):
     flip(folder / name)
     bundle = Bundle(folder)
     (spec,) = [spec for spec in bundle.files() if spec.file == name]
@@ -183,7 +211,7 @@ HOSTILE_NAMES = {
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES.values(), ids=HOSTILE_NAMES.keys())
 @pytest.mark.parametrize("which", ["graph", "golden", "weights"])
-def test_a_file_of_any_other_name_is_refused_before_one_is_opened(folder, monkeypatch, name, which):
+def test_a_file_of_any_other_name_is_refused_before_one_is_opened(folder, older, monkeypatch, name, which):
     file = {"graph": "decoder.onnx", "golden": GOLDEN, "weights": WEIGHTS}[which]
     edit(folder, lambda data: (data["graphs"]["decoder"] if which == "graph" else data[which]).update(file=name))
     opened = []
@@ -263,7 +291,7 @@ def test_the_hash_of_the_config_is_of_the_bytes_that_were_parsed(gates, folder):
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["encoder.onnx", GOLDEN, WEIGHTS, CONFIG])
 @pytest.mark.parametrize("what", ["pipe", "link to a pipe", "link to a device", "socket"])
-def test_what_only_looks_like_a_file_is_refused_at_once(folder, name, what):
+def test_what_only_looks_like_a_file_is_refused_at_once(folder, older, name, what):
     path = folder / name
     path.unlink()
     if what == "pipe":

@@ -92,23 +92,28 @@ class Drawing:
         return grid
 
 
-def golden_case(bundle: Bundle, role: str, golden: Arrays) -> tuple[Case, Arrays]:
-    """A whole-image graph on its golden vectors, and the outputs that it should have."""
+def golden_case(bundle: Bundle, role: str, golden: Arrays, whole: Arrays) -> tuple[Case, Arrays]:
+    """A whole-image graph on its golden vectors, and the outputs that it should have (`golden_gap`).
+
+    Args:
+        golden: as they are stored.
+        whole: with whole contexts, which the graph is fed (`pvae_zoo.verification.with_contexts`).
+    """
     inputs, outputs = whole_image(bundle)[role]
-    case = Case(role, tuple(outputs), ({name: golden[key] for name, key in inputs.items()},))
+    case = Case(role, tuple(outputs), ({name: whole[key] for name, key in inputs.items()},))
     return case, {name: golden[key] for name, key in outputs.items()}
 
 
-def golden_drawing(config: BundleConfig, role: str, golden: Arrays) -> tuple[Drawing, NDArray[Any]]:
+def golden_drawing(config: BundleConfig, role: str, whole: Arrays) -> tuple[Drawing, NDArray[Any]]:
     """A step graph driven over the golden images, and what it should give.
 
     The pixels are told, so that every step is compared and none depends on how an earlier one fell.
     """
     if role == "prior_step":
-        drawing = Drawing(config, role, golden["prior_context"], {"noise": golden["z1_noise"]}, "z1")
-        return drawing, golden["z1"]
-    values = {"uniforms": golden["uniforms"], "given": golden["image"].astype(np.int64)}
-    return Drawing(config, role, golden["context"], values, "log_prob"), golden["log_prob"]
+        drawing = Drawing(config, role, whole["prior_context"], {"noise": whole["z1_noise"]}, "z1")
+        return drawing, whole["z1"]
+    values = {"uniforms": whole["uniforms"], "given": whole["image"].astype(np.int64)}
+    return Drawing(config, role, whole["context"], values, "log_prob"), whole["log_prob"]
 
 
 def draw_sample(config: BundleConfig, golden: Arrays, execute: Callable[[Case], list[Arrays]]) -> NDArray[np.uint8]:

@@ -25,7 +25,8 @@ from pvae_zoo.conformance.engines import ENGINES
 from pvae_zoo.conformance.node import run_in_node
 from pvae_zoo.conformance.operators import operator_of
 from pvae_zoo.runtime.scoring import bits_per_dim
-from pvae_zoo.verification import first_line, largest_gap, read_golden
+from pvae_zoo.runtime.sessions import open_session
+from pvae_zoo.verification import first_line, golden_gap, read_golden, with_contexts
 
 REPORT = "report.jsonl"
 SAMPLE = "sample"
@@ -45,9 +46,12 @@ class Worker:
     def __init__(self, bundle: Bundle, runtime: str, work: Path, package: Path | None) -> None:
         self.bundle, self.runtime, self.work, self.package = bundle, runtime, work, package
         problems: list[str] = []
-        self.golden: Arrays = read_golden(bundle, problems)
+        golden = read_golden(bundle, problems)
         if problems:
             raise ValueError(problems[0])
+        self.golden: Arrays = golden
+        # Contexts come from onnxruntime, whatever runtime this is: each graph is measured by itself.
+        self.whole: Arrays = with_contexts(bundle, golden, lambda role: open_session(bundle.read_graph(role), "cpu"))
         self.seconds = 0.0
         self._opened: dict[str, Run] = {}
         self.role = ""
@@ -80,13 +84,13 @@ class Worker:
         got: Arrays
         expected: Arrays
         if role.endswith("_step"):
-            drawing, wanted = golden_drawing(self.bundle.config, role, self.golden)
+            drawing, wanted = golden_drawing(self.bundle.config, role, self.whole)
             got, expected = {drawing.wanted: drawing.images(self.execute(drawing.case))}, {drawing.wanted: wanted}
         else:
-            case, expected = golden_case(self.bundle, role, self.golden)
+            case, expected = golden_case(self.bundle, role, self.golden, self.whole)
             got = self.execute(case)[0]
         bits = self._bits(got["log_prob"], expected["log_prob"]) if "log_prob" in expected else 0.0
-        return {"difference": max(largest_gap(got[name], expected[name]) for name in expected), "bits": bits}
+        return {"difference": max(golden_gap(name, got[name], expected[name]) for name in expected), "bits": bits}
 
     def sample(self) -> dict[str, Any]:
         """A whole sample; where the graphs were checked before, they have seen all its shapes and are warm."""

@@ -74,6 +74,12 @@ def channel_mask(mask_type: MaskType, in_channels: int, out_channels: int, group
     return seen.float()
 
 
+def seen_pairs(mask_type: MaskType, in_channels: int, out_channels: int, groups: int) -> int:
+    """The number of ones in the `channel_mask` of the same sizes, without a tensor."""
+    pairs = groups * (groups - 1) // 2 if mask_type == "A" else groups * (groups + 1) // 2
+    return pairs * (in_channels // groups) * (out_channels // groups)
+
+
 class MaskedConv2d(nn.Module):
     """A causal convolution, ``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``.
 
@@ -84,6 +90,9 @@ class MaskedConv2d(nn.Module):
         mask_type: "A" hides a pixel's own group from itself (the first layer), "B" shows it.
         groups: image channels.
         gain: factor on the standard deviation of the initial weights, which is ``1 / sqrt(fan_in)`` otherwise.
+
+    Attributes:
+        macs: multiply-adds for one position, those of the seen taps only.
     """
 
     mask: Tensor
@@ -100,6 +109,8 @@ class MaskedConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.window = window
+        self.macs = len(window.neighbours) * in_channels * out_channels
+        self.macs += seen_pairs(mask_type, in_channels, out_channels, groups)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, window.rows + 1, 2 * window.reach + 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         mask = torch.zeros_like(self.weight)
@@ -107,8 +118,7 @@ class MaskedConv2d(nn.Module):
         mask[:, :, window.rows, : window.reach] = 1.0
         mask[:, :, window.rows, window.reach] = channel_mask(mask_type, in_channels, out_channels, groups)
         self.register_buffer("mask", mask, persistent=False)
-        fan_in = max(1.0, mask.sum().item() / out_channels)
-        nn.init.normal_(self.weight, std=gain / math.sqrt(fan_in))
+        nn.init.normal_(self.weight, std=gain / math.sqrt(max(1.0, self.macs / out_channels)))
 
     @property
     def masked_weight(self) -> Tensor:

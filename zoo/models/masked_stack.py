@@ -92,8 +92,7 @@ class MaskedStack(nn.Module):
     @property
     def macs(self) -> int:
         """Multiply-adds for one position, those of the seen taps only."""
-        convolutions = [module for module in self.modules() if isinstance(module, MaskedConv2d)]
-        return int(sum(conv.mask.sum().item() for conv in convolutions))
+        return sum(module.macs for module in self.modules() if isinstance(module, MaskedConv2d))
 
     def parameters_of(self, seen: Tensor, context: Tensor) -> Tensor:
         """The parameters ``(B, out_channels, H, W)`` of every position, from ``seen`` ``(B, in_channels, H, W)``."""

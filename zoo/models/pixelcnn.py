@@ -50,39 +50,51 @@ class SmoothLogits(MaskedConv2d):
     """The 1x1 layer of a softmax over ordered values, its weights kept as cosines over the values.
 
     A softmax does not know that neighbouring values are alike. Here slow cosines have large gains, so that the first
-    thing an optimiser finds is a smooth distribution about the right value, and single values come after. It is the
-    same family of functions, and what is exported is a plain layer. How much time it saves was not measured.
+    thing an optimiser finds is a smooth distribution about the right value, and single values come after. How much time
+    it saves was not measured.
+
+    The distributions are those of a plain layer, the parameters fewer: ``levels - 1`` cosines for ``levels`` logits.
+    What adds the same to all logits of a value has no parameter, as no softmax sees it. While it had one, it drifted to
+    7,000 in training, where float32 has no room left for the differences that count.
     """
 
     basis: Tensor
 
     def __init__(self, in_channels: int, image: ImageShape) -> None:
-        super().__init__(in_channels, image.channels * image.levels, mask_type="B", groups=image.channels, gain=0.3)
+        cosines = image.channels * (image.levels - 1)
+        super().__init__(in_channels, cosines, mask_type="B", groups=image.channels, gain=0.3)
+        self.image = image
+        self.macs = self.macs // (image.levels - 1) * image.levels  # of the plain layer, which is what is exported
         self.register_buffer("basis", cosine_basis(image.levels), persistent=False)
 
     def _over_values(self, cosines: Tensor) -> Tensor:
-        groups, levels = self.mask.shape[0] // len(self.basis), len(self.basis)
-        by_value = self.basis @ cosines.view(groups, levels, -1)
-        return by_value.view(cosines.shape)
+        by_value = self.basis @ cosines.view(self.image.channels, self.image.levels - 1, -1)
+        return by_value.view(self.image.channels * self.image.levels, *cosines.shape[1:])
 
     @property
     def masked_weight(self) -> Tensor:
+        """The plain layer's weight, ``(C * levels, in_channels, 1, 1)``."""
         # The mask is the same for all logits of a channel, so it may come first.
         return self._over_values(self.weight * self.mask)
 
     @property
     def total_bias(self) -> Tensor:
+        """The plain layer's bias, ``(C * levels,)``."""
         return self._over_values(self.bias)
 
 
 def cosine_basis(levels: int) -> Tensor:
-    """Cosines over the values, ``(levels, levels)``: column k has frequency k / 2 and falls off in size from k = 16.
+    """Cosines over the values, ``(levels, levels - 1)``: column k - 1 has frequency k / 2 and falls off from k = 16 on.
 
-    Scaled so that independent weights of standard deviation 1 give logits of standard deviation 1.
+    Scaled so that independent weights of standard deviation 1 would give logits of standard deviation 1 if frequency 0,
+    which is left out, had one as well; of 256 logits the others make up 0.94.
+
+    Every entry is a multiple of 2^-24, the same on every machine: `pvae_zoo.export.logits` reckons with them exactly.
     """
-    value, k = torch.arange(levels)[:, None], torch.arange(levels)[None, :]
+    value, k = torch.arange(levels, dtype=torch.float64)[:, None], torch.arange(levels, dtype=torch.float64)
     cosines = torch.cos(math.pi * (value + 0.5) * k / levels) / (1 + k / 16)
-    return cosines / cosines.square().sum(1).mean().sqrt()
+    scaled = cosines / cosines.square().sum(1).mean().sqrt()
+    return (scaled[:, 1:].mul(2.0**24).round() / 2.0**24).float()
 
 
 class PixelCNN(MaskedStack):

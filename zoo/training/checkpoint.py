@@ -26,6 +26,7 @@ from pvae_zoo.training.watch import Watch
 
 LATEST = "checkpoint.safetensors"
 BEST = "best.safetensors"
+NOT_STARTED = "train first, or leave out --resume"
 
 RETIRED = {("training", "free_nats"), ("model", "decoder", "pixelcnn", "input_dropout")}
 RETIRED |= {("model", "prior", "pixelcnn", "input_dropout")}
@@ -108,24 +109,41 @@ def _with_sorted_metadata(data: bytes) -> bytes:
     return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[8 + size :]])
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, remedy: str = "name a .safetensors file that pvae-zoo train wrote") -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        remedy: what to do where there is none, for the message.
 
     Raises:
         PvaeZooError: if it is missing, cut short or not one of ours.
     """
     if not path.is_file():
-        raise PvaeZooError(f"no checkpoint at {path}: train first, or leave out --resume")
+        raise PvaeZooError(f"no checkpoint at {path}: {remedy}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         recipe = parse_recipe(without_retired(json.loads(metadata["recipe"])), f"checkpoint {path}")
-        return Checkpoint(recipe, Progress.parsed(json.loads(metadata["progress"])), tensors)
+        checkpoint = Checkpoint(recipe, Progress.parsed(json.loads(metadata["progress"])), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise PvaeZooError(
             f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again"
         ) from error
+    _check_layout(path, checkpoint)
+    return checkpoint
+
+
+def _check_layout(path: Path, checkpoint: Checkpoint) -> None:
+    """Refuse weights from when the last layer kept a cosine of frequency 0, which no softmax sees."""
+    image = checkpoint.recipe.model.image
+    names = [name for name in checkpoint.tensors if name.endswith("decoder.pixelcnn.output.weight")]
+    rows = {checkpoint.tensors[name].shape[0] for name in names}
+    if image.levels > 2 and image.channels * image.levels in rows:
+        raise PvaeZooError(
+            f"{path} is a checkpoint of the older layout, {image.levels} cosines a channel where {image.levels - 1} "
+            "are kept now: train the model again, or use the version of pvae-zoo that wrote it"
+        )
 
 
 def without_retired(data: dict[str, Any], place: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -19,7 +19,15 @@ import torch
 from torch import Tensor
 
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, Progress, load_checkpoint, save_checkpoint
+from pvae_zoo.training.checkpoint import (
+    BEST,
+    LATEST,
+    NOT_STARTED,
+    Checkpoint,
+    Progress,
+    load_checkpoint,
+    save_checkpoint,
+)
 from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.device_images import DeviceImages
 from pvae_zoo.training.devices import hardware_name, joined_hardware
@@ -113,7 +121,7 @@ class Trainer:
         Raises:
             PvaeZooError: if there is none, or one of another model.
         """
-        checkpoint = load_checkpoint(self.out / LATEST)
+        checkpoint = load_checkpoint(self.out / LATEST, NOT_STARTED)
         if not self.state.fits(checkpoint.tensors):
             raise PvaeZooError(f"{self.out / LATEST} holds another model than the recipe's: choose another --out")
         self.state.restore(checkpoint.tensors)

@@ -25,13 +25,21 @@ _SIZE = 1 << 16
 """Of heights, widths and channels, most of all; products have bounds of their own."""
 _COUNT = 512
 """Tensors of a graph, canvases of a step."""
+_STAGES = 16
+"""Of a network in a recipe, each of which halves the image."""
+_LAYERS = 64
+"""Of a network in a recipe, or blocks of a stage."""
+_NUMBER = 1 << 63
 _TEXT = 1000
 _DEPTH = 8
 
 
 def screen_config(config: BundleConfig) -> list[str]:
     """What in a config is out of bounds, a line each; empty if nothing is."""
-    return [*_texts(config), *_files(config), *_shapes(config), *_steps(config), *_training(config.training)]
+    problems = [*_texts(config), *_files(config), *_shapes(config), *_steps(config)]
+    for key in ("training", "recipe", "progress"):
+        problems += _plain(key, getattr(config, key))
+    return problems or [*_architecture((config.recipe or {}).get("model"))]
 
 
 def _texts(config: BundleConfig) -> Iterator[str]:
@@ -44,7 +52,7 @@ def _texts(config: BundleConfig) -> Iterator[str]:
 
 
 def _files(config: BundleConfig) -> Iterator[str]:
-    files = [*config.graphs.values(), config.golden, config.weights]
+    files = [*config.graphs.values(), config.golden, *filter(None, [config.weights])]
     for file in files:
         if not _SHA256.fullmatch(file.sha256):
             yield f"{file.file} has the SHA-256 '{shown(file.sha256)}', which is none"
@@ -122,21 +130,36 @@ def _step(role: str, step: StepSpec) -> Iterator[str]:
     yield from _between(f"{role}: bytes to draw an image", drawing, 1, DRAWING_BYTES)
 
 
-def _training(value: Any, depth: int = 0) -> Iterator[str]:
-    """What a card or a terminal shows of the training: a few plain values."""
+def _plain(what: str, value: Any, depth: int = 0) -> Iterator[str]:
+    """What a card or a terminal shows, or a training starts from: a few plain values."""
     if depth > _DEPTH:
-        yield f"training is nested more than {_DEPTH} deep"
+        yield f"{what} is nested more than {_DEPTH} deep"
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _training(key, depth)
-            yield from _training(item, depth + 1)
+            yield from _plain(what, key, depth)
+            yield from _plain(what, item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            yield from _training(item, depth + 1)
+            yield from _plain(what, item, depth + 1)
     elif isinstance(value, str) and (len(value) > _TEXT or not value.isprintable()):
-        yield f"training says '{shown(value)}', not a line of at most {_TEXT} printable characters"
+        yield f"{what} says '{shown(value)}', not a line of at most {_TEXT} printable characters"
     elif isinstance(value, float) and not math.isfinite(value):
-        yield f"training says {value}, which is no number"
+        yield f"{what} says {value}, which is no number"
+    elif isinstance(value, int):
+        yield from _between(f"a number of {what}", value, -_NUMBER, _NUMBER)
+
+
+def _architecture(value: Any, key: str = "model") -> Iterator[str]:
+    """The sizes of the networks that training further would build, in a recipe that `_plain` admits."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _architecture(item, name)
+    elif isinstance(value, list):
+        yield from _between(f"recipe: number of {key}", len(value), 0, _STAGES)
+        for item in value[:_STAGES]:
+            yield from _architecture(item, key)
+    elif isinstance(value, int):
+        yield from _between(f"recipe: {key}", value, 0, _LAYERS if key in ("layers", "blocks") else _SIZE)
 
 
 def _between(what: str, value: int, least: int, most: int) -> Iterator[str]:

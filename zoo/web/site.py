@@ -6,7 +6,7 @@
     bundles/NAME/*.onnx             the graphs
 
 It is the same whether it is served or written to a folder for a static host. Nothing else of a bundle is in it: the
-page needs neither the weights nor the golden vectors.
+page needs no golden vectors.
 """
 
 from __future__ import annotations

@@ -67,3 +67,10 @@ def test_channels_that_do_not_divide_are_refused_by_name():
 def test_initial_outputs_have_the_scale_of_the_inputs():
     conv = MaskedConv2d(32, 32, Window(rows=2, reach=2), mask_type="B", groups=1)
     assert 0.8 < conv(torch.randn(4, 32, 16, 16))[:, :, 2:, 2:-2].std() < 1.2
+
+
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_multiply_adds_are_the_ones_of_the_mask(mask_type, groups):
+    conv = MaskedConv2d(6, 12, Window(rows=2, reach=1), mask_type=mask_type, groups=groups)
+    assert conv.macs == conv.mask.sum()

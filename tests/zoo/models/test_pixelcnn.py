@@ -143,14 +143,35 @@ def test_an_embedding_is_group_major_and_looks_up_its_own_channel():
         assert output[:, c, 1:].movedim(1, -1).equal(embedding.table[c][x[:, c]])
 
 
-def test_the_cosines_of_a_softmax_are_a_basis_of_unit_size_and_slow_ones_are_large():
+def test_the_cosines_of_a_softmax_are_all_that_it_can_see_and_slow_ones_are_large():
     basis = cosine_basis(256).double()
-    assert torch.linalg.matrix_rank(basis) == 256
-    assert basis.square().sum(1).mean().item() == pytest.approx(1, abs=1e-5)
+    assert basis.shape == (256, 255) and torch.linalg.matrix_rank(basis) == 255
+    assert (basis.sum(0).abs() < 1e-5).all()  # no part of them adds the same to all logits
     sizes = basis.square().sum(0)
-    assert (sizes[1:].diff() < 0).all()
+    assert (sizes.diff() < 0).all()
+    constant = sizes[0] * 2 * (1 + 1 / 16) ** 2 / 256  # what frequency 0 would add to every logit's square
+    assert basis.square().sum(1).mean() + constant == pytest.approx(1, abs=1e-5)
+    assert basis.square().sum(1).mean().sqrt() == pytest.approx(0.94, abs=5e-3)
     smooth = basis[:, :8] @ torch.randn(8, dtype=torch.float64)
     assert smooth.diff().abs().max() < 0.1 * smooth.abs().max()
+
+
+@pytest.mark.parametrize("levels", [3, 4, 5, 256])
+def test_cosines_are_whole_multiples_of_a_power_of_two(levels):
+    units = cosine_basis(levels).double() * 2**24
+    assert units.equal(units.round()) and units.abs().max() <= 2**24
+
+
+def test_no_weight_adds_the_same_to_all_logits_and_every_distribution_can_be_had():
+    layer = SmoothLogits(6, COLOUR)
+    assert layer.weight.shape[0] == layer.bias.shape[0] == 3 * 3
+    torch.nn.init.normal_(layer.bias)
+    by_channel = layer.total_bias.view(3, 4), layer.masked_weight.view(3, 4, 6)
+    assert all(weights.mean(1).abs().max() < 1e-6 < weights.abs().max() for weights in by_channel)
+    wanted = torch.tensor([0.5, 0.01, 0.09, 0.4]).log()
+    with torch.no_grad():
+        layer.bias[:3] = torch.linalg.lstsq(layer.basis, (wanted - wanted.mean())[:, None]).solution[:, 0]
+    torch.testing.assert_close(layer.total_bias[:4].softmax(0), wanted.exp())
 
 
 def test_the_logits_of_a_softmax_layer_are_those_of_a_plain_layer_with_its_exported_weights():

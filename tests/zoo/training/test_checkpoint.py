@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.training.checkpoint import (
+    NOT_STARTED,
     Checkpoint,
     Progress,
     load_checkpoint,
@@ -72,8 +73,10 @@ def test_an_optimiser_comes_back_as_it_was(make_recipe):
 
 
 def test_a_missing_checkpoint_says_what_to_do(tmp_path):
-    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: train first"):
+    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: name a \.safetensors file"):
         load_checkpoint(tmp_path / "nothing")
+    with pytest.raises(PvaeZooError, match=r"no checkpoint at .*nothing: train first, or leave out --resume"):
+        load_checkpoint(tmp_path / "nothing", NOT_STARTED)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 200, -1])
@@ -111,6 +114,19 @@ def test_progress_of_another_version_says_what_to_do(saved, checkpoint, tmp_path
     save_file({"weight": torch.zeros(3)}, saved, metadata)
     with pytest.raises(PvaeZooError, match="no checkpoint of pvae-zoo"):
         load_checkpoint(saved)
+
+
+@pytest.mark.parametrize("section", ["ema", "model"])
+def test_a_checkpoint_that_kept_the_common_mode_of_the_logits_is_refused(
+    make_architecture, make_recipe, tmp_path, section
+):
+    recipe, path = make_recipe(make_architecture(image=(3, 4, 4, 4))), tmp_path / "c.safetensors"
+    name = f"{section}.decoder.pixelcnn.output.weight"
+    save_checkpoint(path, Checkpoint(recipe, Progress(), {name: torch.zeros(9, 6, 1, 1)}))
+    load_checkpoint(path)
+    save_checkpoint(path, Checkpoint(recipe, Progress(), {name: torch.zeros(12, 6, 1, 1)}))
+    with pytest.raises(PvaeZooError, match=r"c\.safetensors is a checkpoint of the older layout, 4 cosines a channel"):
+        load_checkpoint(path)
 
 
 def test_a_full_disk_keeps_the_old_checkpoint_and_says_what_to_do(checkpoint, small_disk):

@@ -13,7 +13,7 @@ def _write(folder: Path, name: str, data: bytes) -> Bundle:
     (folder / name).write_bytes(data)
     config = json.loads((folder / CONFIG).read_text())
     spec = file_spec(folder / name)
-    stated = [*config["graphs"].values(), config["golden"], config["weights"]]
+    stated = [*config["graphs"].values(), config["golden"]]
     next(entry for entry in stated if entry["file"] == name).update(size=spec.size, sha256=spec.sha256)
     (folder / CONFIG).write_text(json.dumps(config))
     return Bundle(folder)

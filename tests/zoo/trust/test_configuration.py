@@ -23,15 +23,16 @@ def test_every_config_of_the_zoo_is_within_bounds(name):
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_models_of_all_recipes_are_within_bounds(gates, monkeypatch, name):
-    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: 1.0)  # sizes are all that matters: no weights are made
-    architecture = load_recipe(name).model
-    with torch.device("meta"):
+def test_the_models_of_all_recipes_are_within_bounds(gates, name):
+    recipe = load_recipe(name)
+    architecture = recipe.model
+    with torch.device("meta"):  # sizes are all that matters: no weights are made
         model = PixelVAE(architecture)
     shapes = enumerate(architecture.latent_shapes, start=1)
     latents = tuple(LatentSpec(name=f"z{number}", shape=shape) for number, shape in shapes)
     sizes = {"image": architecture.image, "latents": latents, "steps": _steps(model)}
-    assert screen_config(dataclasses.replace(gates.bundle.config, name=load_recipe(name).name, **sizes)) == []
+    stated = {"name": recipe.name, "recipe": json.loads(json.dumps(recipe.as_dict()))}
+    assert screen_config(dataclasses.replace(gates.bundle.config, **stated, **sizes)) == []
 
 
 def test_three_levels_of_latents_are_none_of_ours(levels):
@@ -67,7 +68,11 @@ CHANGES = {
     "hash in capitals": (lambda d: encoder(d).update(sha256="A" * 64), "has the SHA-256 'AAA"),
     "size": (lambda d: encoder(d).update(size=MUCH), "size of encoder.onnx is 1000000000000, not 1 to"),
     "no size": (lambda d: encoder(d).update(size=0), "size of encoder.onnx is 0"),
-    "negative size": (lambda d: d["weights"].update(size=-1), "size of weights.safetensors is -1"),
+    "negative size": (lambda d: d["golden"].update(size=-1), "size of golden.npz is -1"),
+    "older weights": (
+        lambda d: d.update(weights={"file": "weights.safetensors", "size": -1, "sha256": "a" * 64}),
+        "size of weights.safetensors is -1",
+    ),
     "size together": (lambda d: [g.update(size=1 << 29) for g in d["graphs"].values()] and None, "size of all files"),
     "parameters": (lambda d: d.update(parameters=10**4000), "it says 1000"),
     "image height": (lambda d: d["image"].update(height=MUCH), "image height is 1000000000000, not 1 to"),
@@ -108,6 +113,24 @@ CHANGES = {
     "training key": (lambda d: d["training"].update({"\x1b[2J": 1}), "it says '\\x1b[2J', which is no line"),
     "training depth": (lambda d: d["training"].update(a=nested(50)), "training is nested more than 8 deep"),
     "training number": (lambda d: d["training"].update(hours=float("1e999")), "training.hours is inf, not a number"),
+    "training digits": (lambda d: d["training"].update(steps=10**4000), "training.steps is 1000"),
+    "recipe": (lambda d: d["recipe"].update(title="\x1b[2J"), "it says '\\x1b[2J', which is no line"),
+    "recipe key": (lambda d: d["recipe"].update({"\x1b[2J": 1}), "it says '\\x1b[2J', which is no line"),
+    "recipe depth": (lambda d: d["recipe"].update(model=nested(50)), "recipe is nested more than 8 deep"),
+    "recipe number": (lambda d: d["recipe"]["training"].update(seed=10**4000), "it says 1000"),
+    "progress": (lambda d: d["progress"].update(hardware="a\nb"), "which is no line of printable characters"),
+    "progress number": (lambda d: d["progress"].update(best_elbo=float("-1e999")), "it says -inf"),
+    "channels": (
+        lambda d: d["recipe"]["model"]["decoder"]["pixelcnn"].update(channels=MUCH),
+        "recipe: channels is 1000000000000, not 0 to 65536",
+    ),
+    "no channels": (lambda d: d["recipe"]["model"]["latents"][0].update(channels=-1), "recipe: channels is -1"),
+    "layers": (
+        lambda d: d["recipe"]["model"]["decoder"]["pixelcnn"].update(layers=65),
+        "recipe: layers is 65, not 0 to 64",
+    ),
+    "blocks": (lambda d: d["recipe"]["model"]["encoder"].update(blocks=MUCH), "recipe: blocks is 1000000000000"),
+    "stages": (lambda d: d["recipe"]["model"]["encoder"].update(widths=[1] * 17), "recipe: number of widths is 17"),
 }
 
 

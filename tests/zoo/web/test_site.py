@@ -26,7 +26,7 @@ def test_it_holds_the_page_the_contracts_and_the_graphs_and_nothing_else(page, l
     assert json.loads(site.read(INDEX)) == {
         "bundles": [{"name": "tiny", "title": "A tiny model", "folder": "bundles/tiny/"}]
     }
-    assert site.read("bundles/tiny/weights.safetensors") is None
+    assert site.read("bundles/tiny/golden.npz") is None
     size = write_site(site, tmp_path / "out")
     files = written(tmp_path / "out")
     assert set(files) == {INDEX, *site.files} and sum(map(len, files.values())) == size
