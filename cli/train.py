@@ -34,7 +34,7 @@ def _needs_torch(error: ImportError) -> PvaeZooError:
 )
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--init", type=click.Path(path_type=Path), help="Start from the weights of another model's checkpoint.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
 @click.option("--compile/--no-compile", "compile_model", help="Fuse the network with torch.compile.")
 def train_command(
     recipe: str,
@@ -130,7 +130,13 @@ def print_report(report: Report) -> None:
 @click.command("evaluate")
 @model_argument
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
-@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="test",
+    show_default=True,
+    help="Part of the data.",
+)
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws of z an image (K).")
 @click.option("--images", "limit", type=click.IntRange(min=1), help="Score a random subset of that many.")
 @click.option("--save", is_flag=True, help="Add the result to the bundle's evaluation.json.")

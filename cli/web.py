@@ -14,8 +14,15 @@ from pvae_zoo.cli.output import echo_json
 
 @click.command("web")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--port", type=click.IntRange(0, 65535), default=8017, show_default=True, metavar="N", help="0 for any.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Another one lets other machines in.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8017,
+    show_default=True,
+    metavar="N",
+    help="Port; 0 takes any that is free.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; another one lets other machines in.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write the site for a static host instead."
