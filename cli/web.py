@@ -57,7 +57,7 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
         _report(as_json, line, path=str(out), models=names, bytes=size)
         return
     with SiteServer(site, host, port) as server:
-        _report(as_json, f"{server.url} (Ctrl-C ends it)", url=server.url, models=names)
+        _report(as_json, f"{server.url} with {', '.join(names)} (Ctrl-C ends it)", url=server.url, models=names)
         if not is_loopback(host):
             click.echo("Other machines can reach this page: --host 127.0.0.1 keeps it to this one", err=True)
         if opens:
