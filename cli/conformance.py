@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.cli.models import open_admitted
-from pvae_zoo.cli.options import json_option, model_argument, refuse
+from pvae_zoo.cli.options import FiniteRange, json_option, model_argument, refuse
 from pvae_zoo.cli.output import FAILED, echo, echo_json, table
+from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.conformance.results import Matrix, RuntimeResult
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=300,
     show_default=True,
     metavar="S",
@@ -76,7 +77,10 @@ def conformance_command(
     from pvae_zoo.conformance.stored import save_matrix
     from pvae_zoo.registry import renew
 
-    asked = chosen(runtimes)
+    try:
+        asked = chosen(runtimes)
+    except PvaeZooError as error:
+        raise click.UsageError(f"--runtimes: {error}") from error
     if not any(runtime.name.startswith("onnxruntime-") for runtime in asked):
         refuse("node_folder", because="none of --runtimes is one of npm")
     bundle = open_admitted(model)

@@ -15,7 +15,13 @@ from pvae_zoo.errors import PvaeZooError
 @click.command("evaluate")
 @model_argument
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
-@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="test",
+    show_default=True,
+    help="Part of the data.",
+)
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Draws of z an image (K).")
 @click.option("--images", "limit", type=click.IntRange(min=1), help="Score a random subset of that many.")
 @click.option("--save", is_flag=True, help="Add the result to the bundle's evaluation.json.")

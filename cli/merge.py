@@ -14,7 +14,7 @@ from pvae_zoo.errors import PvaeZooError
 
 @click.command("merge")
 @click.argument("folder", metavar="DIR")
-@click.option("--out", "-o", metavar="FILE", help="Write there what would be printed.")
+@click.option("--out", "-o", metavar="FILE", help="Write to this file what would be printed.")
 @json_option
 def merge_command(folder: str, out: str | None, as_json: bool) -> None:
     """Put the parts in DIR together: those of nll --shard and nll --ray, or of sample --shard.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,6 +15,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 TRUST = "pvae_zoo.trust"
 """Key in a context's ``meta``: whether the user vouches for the model."""
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; infinity and what is no number are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no number to reckon with", param, ctx)
+        return number
 
 
 def _checked_seed(ctx: click.Context, param: click.Parameter, seed: int) -> int:
@@ -61,7 +72,7 @@ def model_option(command: Command) -> Command:
         envvar="PVAE_ZOO_MODEL",
         callback=_noted_model,
         metavar="MODEL",
-        help="Of the zoo, pulled, or a folder.  [default: the current one, see pvae-zoo use]",
+        help="A model of the zoo, one that was pulled, or a folder.  [default: the current one, see pvae-zoo use]",
     )
     return named(trust_option(command))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 
 @contextmanager
@@ -16,25 +17,26 @@ def progress_bar(unit: str, *, shown: bool = True) -> Iterator[Callable[[int, in
         shown: false hides it, as does a stderr that is no terminal.
 
     Yields:
-        A function of (done, total), safe to call from several threads.
+        A function of (done, total), safe to call from several threads. The bar appears with its first call.
     """
     if not (shown and sys.stderr.isatty()):
         yield lambda done, total: None
         return
-    # Imported here: rich costs more than drawing a few images.
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-    from rich.text import Text
+    from tqdm import tqdm  # costs as much as drawing a few images
 
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.0f} {unit}/s")
+    lock = Lock()
+    bar: tqdm[None] | None = None
 
-    columns = (BarColumn(), TextColumn("{task.completed:,.0f}/{task.total:,.0f}"), Speed(), TimeRemainingColumn())
-    # Standard output stays alone: rich would send what is printed meanwhile to stderr.
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-    ) as bar:
-        task = bar.add_task("", total=None, start=True, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+    def progress(done: int, total: int) -> None:
+        nonlocal bar
+        with lock:
+            if bar is None:
+                bar = tqdm(total=total, unit=f" {unit}", file=sys.stderr, leave=False, dynamic_ncols=True)
+            bar.total = total
+            bar.update(done - bar.n)  # backwards too: the next row begins anew
+
+    try:
+        yield progress
+    finally:
+        if bar is not None:
+            bar.close()

@@ -86,7 +86,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Second stage: z1 and the pixels of --init stand still, q(z2|x) and p(z1|z2) are learnt.",
 )
 @click.option("--anew", is_flag=True, help="With --only prior: begin what is above z1 at random weights.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
 @click.option("--compile/--no-compile", "compile_model", help="Fuse the network with torch.compile.")
 def train_command(
     recipe: str, data: tuple[Path, ...], out: Path | None, max_minutes: float | None, **options: Any

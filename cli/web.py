@@ -14,8 +14,15 @@ from pvae_zoo.cli.output import echo_json
 
 @click.command("web")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--port", type=click.IntRange(0, 65535), default=8017, show_default=True, metavar="N", help="0 for any.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Another one lets other machines in.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8017,
+    show_default=True,
+    metavar="N",
+    help="Port; 0 takes any that is free.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; another one lets other machines in.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write the site for a static host instead."
@@ -50,7 +57,7 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
         _report(as_json, line, path=str(out), models=names, bytes=size)
         return
     with SiteServer(site, host, port) as server:
-        _report(as_json, f"{server.url} (Ctrl-C ends it)", url=server.url, models=names)
+        _report(as_json, f"{server.url} with {', '.join(names)} (Ctrl-C ends it)", url=server.url, models=names)
         if not is_loopback(host):
             click.echo("Other machines can reach this page: --host 127.0.0.1 keeps it to this one", err=True)
         if opens:

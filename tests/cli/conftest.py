@@ -35,6 +35,8 @@ PLAIN = {
     "register": ["bundle"],
     "push": ["bundle", "org/repo"],
     "use": ["mnist"],
+    "conformance": ["--runtimes", "onnxruntime"],
+    "web": ["--out", "site"],
 }
 
 

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from pvae_zoo.bundle import CONFORMANCE, Bundle
 from pvae_zoo.conformance.stored import conformance_table, stored_matrix
 from pvae_zoo.registry import read_registry, register
@@ -41,7 +43,18 @@ def test_a_runtime_that_fails_is_said_and_the_code_is_1(run, model, tmp_path, mo
 
 def test_a_runtime_that_nobody_knows(run, model):
     result = run("conformance", model, "--runtimes", "tensorrt")
-    assert result.exit_code == 1 and result.stderr.startswith("Error: no runtime 'tensorrt': choose from onnxruntime")
+    assert result.exit_code == 2 and "--runtimes: no runtime 'tensorrt': choose from onnxruntime" in result.stderr
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0"])
+def test_a_time_that_is_none(run, model, seconds):
+    assert run("conformance", model, "--seconds", seconds).exit_code == 2
+
+
+def test_a_runtime_that_takes_longer_than_it_may_is_stopped(run, model):
+    result = run("conformance", model, "--runtimes", "reference", "--seconds", "0.01")
+    assert result.exit_code == 1 and result.stderr.startswith("Error: onnxruntime draws no sample to compare with: ")
+    assert "it takes longer than its time limit" in result.stderr
 
 
 def test_save_and_card(run, zoo, tmp_path):

@@ -115,3 +115,11 @@ def test_without_ray_one_line_says_what_to_install(run, model, folder, monkeypat
     result = run("nll", "--model", model, folder, "--ray", "--out", "parts")
     assert result.exit_code == 1 and result.stdout == ""
     assert result.stderr == 'Error: Ray is not installed: run pip install "pvae-zoo[ray]"\n'
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere.invalid:1", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_one_line_at_once(run, model, folder, address):
+    result = run("nll", "--model", model, "--trust", folder, "--ray", "--ray-address", address, "--out", "parts")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith(f"Error: no cluster at {address}: ") and "check --ray-address" in result.stderr

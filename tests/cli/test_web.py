@@ -93,7 +93,7 @@ def test_it_serves_until_interrupted(eight, page, tmp_path, host):
     )  # fmt: skip
     try:
         line = process.stdout.readline()
-        assert line.startswith(f"http://{host}:") and line.endswith("/ (Ctrl-C ends it)\n")
+        assert line.startswith(f"http://{host}:") and line.endswith(" (Ctrl-C ends it)\n") and "/ with " in line
         url = line.split()[0].replace("0.0.0.0", "127.0.0.1")
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert answer.read().decode() == PAGE

@@ -66,12 +66,9 @@ def as_stated(path: Path) -> bool:
     """
     if not path.is_symlink():
         return True
+    from huggingface_hub.utils.sha import git_hash
+
     stated, data = path.readlink().name, path.read_bytes()
     if len(stated) == 64:
         return hashlib.sha256(data).hexdigest() == stated
     return len(stated) != 40 or git_hash(data) == stated
-
-
-def git_hash(data: bytes) -> str:
-    """What git calls a file with this content."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pvae_zoo.bundle import CARD, CONFIG, MEASURED, Bundle
 from pvae_zoo.card import render_card
 from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.hub.cache import git_hash
 from pvae_zoo.hub.errors import endpoint, hub_errors
 from pvae_zoo.names import HubName
 
@@ -116,4 +115,6 @@ def _stored_hashes(api: HfApi, repo: str) -> dict[str, str]:
 
 
 def _hashes(data: bytes) -> tuple[str, str]:
+    from huggingface_hub.utils.sha import git_hash
+
     return hashlib.sha256(data).hexdigest(), git_hash(data)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 import pvae_zoo
+from pvae_zoo.atomic import write_error
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.paper import pictures, plots
@@ -74,7 +75,10 @@ class Reproduction:
             "table1": self._table1, "figure3": self._figure3, "figure4": self._figure4, "figure5": self._figure5,
             "probe": self._probe, "codecs": self._codecs, "samples": self._samples,
         }  # fmt: skip
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.out, error) from error
         return makers[figure]()
 
     def _table1(self) -> list[Path]:

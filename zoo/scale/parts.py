@@ -10,23 +10,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import BufferedRandom
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from pvae_zoo.atomic import write_error
 from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.runtime.score_files import Row
 from pvae_zoo.scale.headers import Header, check_same, parse_header, read_header
 from pvae_zoo.scale.shards import Shard
-
-try:
-    import fcntl
-except ImportError:  # Windows: a part is checked as a whole before it gets its name
-    fcntl = None  # type: ignore[assignment]
 
 PARTIAL = ".partial"
 
@@ -111,12 +108,11 @@ def write_part(
 
 @contextmanager
 def _growing(path: Path, header: Header) -> Iterator[_Growing]:
-    """The part as far as it is, to go on with; its file is locked against a second process."""
+    """The part as far as it is, to go on with; a second process is kept from it."""
     partial = path.with_name(path.name + PARTIAL)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
-            _lock(file, partial)
+        with _locked(partial), os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
             yield _Growing(path, partial, file, header)
     except OSError as error:
         raise write_error(partial, error) from error
@@ -175,15 +171,27 @@ class _Growing:
         os.fsync(self._file.fileno())
 
 
-def _lock(file: BufferedRandom, partial: Path) -> None:
-    if fcntl is None:
-        return
+@contextmanager
+def _locked(partial: Path) -> Iterator[None]:
+    """Keep a file to this process; where a drive knows no locks, a part is still checked before it gets its name.
+
+    Raises:
+        PvaeZooError: if another process has it.
+    """
+    lock = FileLock(partial.with_name(f".{partial.name}.lock"), timeout=0)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        lock.acquire()
+    except Timeout as error:
         raise PvaeZooError(f"another process is writing {partial}: wait for it, or end it first") from error
-    except OSError:  # some network drives know no locks
+    except OSError:
         pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # Windows keeps a file that is open
+                os.unlink(lock.lock_file)
+        lock.release()
 
 
 def _line(data: dict[str, Any]) -> bytes:

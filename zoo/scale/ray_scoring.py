@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import platform
+import socket
 import sys
 import zipfile
 from collections.abc import Generator, Iterator, Sequence
@@ -36,6 +37,9 @@ from pvae_zoo.scale.scoring import Scoring, header_of, score_part
 from pvae_zoo.scale.shards import MAX_SHARDS, Shard
 
 MISSING = 'Ray is not installed: run pip install "pvae-zoo[ray]"'
+
+_PATIENCE = 10.0
+"""Seconds that a cluster may take to answer at all."""
 
 _OBJECT_STORE = 128 << 20
 _NOT_FOR_WORKERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GLIBC_TUNABLES")
@@ -206,6 +210,7 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise PvaeZooError(MISSING) from error
+    _check_answers(cluster.address)
     options: dict[str, Any] = {"address": cluster.address or "local"}
     if cluster.address is None:
         # Logical CPUs, more than the workers take: Ray Data's own tasks starve without one.
@@ -223,6 +228,18 @@ def _connected(cluster: Cluster) -> Iterator[Any]:
             yield ray, check
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str | None) -> None:
+    """Ray itself would try an address where nobody answers for minutes, and log each try."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # here, or "auto": Ray knows
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise PvaeZooError(f"no cluster at {address}: {reason}: start Ray there, or check --ray-address") from error
 
 
 @contextmanager
