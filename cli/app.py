@@ -37,7 +37,7 @@ COMMANDS = {
     "interpolate": ("pvae_zoo.cli.interpolate", "interpolate_command", "Draw the path between two latents."),
     "complete": ("pvae_zoo.cli.complete", "complete_command", "Keep a part of images and draw the rest."),
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
-    "evaluate": ("pvae_zoo.cli.train", "evaluate_command", "Measure a model on a data set."),
+    "evaluate": ("pvae_zoo.cli.evaluate", "evaluate_command", "Measure a model on a data set."),
     "export": ("pvae_zoo.cli.train", "export_command", "Export a trained model as a bundle of ONNX graphs."),
     "reproduce": ("pvae_zoo.cli.reproduce", "reproduce_command", "Make the figures of the paper again."),
     "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),

@@ -18,9 +18,9 @@ from pvae_zoo.registry import model_names, open_bundle
 def _figures(bundle: Bundle) -> dict[str, Any] | None:
     """The bound from the most images, and their importance-weighted bound with the most draws: of the test split, or
     of the validation split where the test split was not read."""
-    from pvae_zoo.evaluation import stored_evaluations
+    from pvae_zoo.evaluation import own_evaluations
 
-    stored = stored_evaluations(bundle)
+    stored = own_evaluations(bundle)
     split = next((split for split in ("test", "valid") if any(row["split"] == split for row in stored)), None)
     if split is None:
         return None

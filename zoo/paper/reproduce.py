@@ -159,7 +159,7 @@ class Reproduction:
             scores = [model.nll(images.read(part, None)).nll_nats for part in np.array_split(chosen, len(chosen))]
             score = float(bits_per_dim(float(np.concatenate(scores).mean()), model.image))
         return CodecResult(
-            dataset=photos.name, images=len(chosen), codecs=measure_codecs(images, image, limit=limit),
+            dataset=photos.name, images=len(chosen), codecs=measure_codecs(images, image, chosen),
             model=None if score is None else photos.model, model_bits_per_dim=score,
         )  # fmt: skip
 
