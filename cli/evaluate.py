@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.cli.options import device_option, json_option, model_argument, seed_option, threads_option
+from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.evaluation import CodecSizes, Evaluation, Row, Thumbnails
@@ -86,12 +87,17 @@ def evaluate_command(
     from pvae_zoo.registry import renew
     from pvae_zoo.training.augmentation import Augmentation
     from pvae_zoo.training.datasets import load_split
+    from pvae_zoo.training.image_store import Binarize
 
     runtime = load_model(model, device, threads)
     # Images of another size are cropped as they were for the model's validation.
     training = runtime.bundle.config.training
-    view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
-    images = load_split(data, split, runtime.image, augmentation=view)  # type: ignore[arg-type]
+    try:
+        view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
+    except ValueError as error:
+        raise PvaeZooError(f"{runtime.bundle.folder / 'config.json'} is not valid: {error}") from error
+    binarize: Binarize = "threshold" if training.get("binarize") == "threshold" else "refuse"
+    images = load_split(data, split, runtime.image, binarize=binarize, augmentation=view)  # type: ignore[arg-type]
     dataset = data.resolve().name
     command = f"pvae-zoo evaluate {runtime.name} --data {shlex.quote(dataset)} --split {split} --samples {samples}"
     command += f" --seed {seed}" + (f" --images {limit}" if limit else "") + (" --codecs" if codecs else "")

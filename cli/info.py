@@ -59,7 +59,7 @@ def info_command(model: str, as_json: bool) -> None:
 
 
 def _training(training: dict[str, Any]) -> str:
-    from pvae_zoo.card import training_time
+    from pvae_zoo.card_training import training_time
 
     parts = []
     if "images_seen" in training:

@@ -74,7 +74,7 @@ def test_a_card_is_written_of_what_was_saved(run, bundle, photos, tmp_path):
     card = tmp_path / "card.md"
     options = ["--data", photos("rooms64.zip", 0), "--split", "valid", "--codecs", "--save", "--card", card]
     assert run("evaluate", bundle.folder, "--trust", *options).exit_code == 0
-    assert "--data rooms64.zip --split valid" in card.read_text()
+    assert "| rooms64.zip | valid | 4 |" in card.read_text() and "of WebP lossless" in card.read_text()
 
 
 @pytest.mark.parametrize("quality", ["0", "101", "high"])
