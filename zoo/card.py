@@ -74,6 +74,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "wavefront": wavefront,
         "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
         "training": training_lines(bundle),
+        "terms": "; the weights are for research and education, as the photos are" if _for_research(bundle) else "",
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
@@ -150,7 +151,8 @@ def front_matter(bundle: Bundle) -> str:
         if row["iwae_nll_nats"] is not None:
             results.append(result(row, "iwae_nll_nats", "importance-weighted bound in nats", row["iwae_nll_nats"]))
     data = ModelCardData(
-        license="mit",
+        license="other" if _for_research(bundle) else "mit",
+        license_name="research-and-education" if _for_research(bundle) else None,
         library_name="pvae-zoo",
         pipeline_tag=_TASK,
         tags=["onnx", "pixelvae", "vae", "pixelcnn", "autoregressive", "density-estimation"],
@@ -159,6 +161,11 @@ def front_matter(bundle: Bundle) -> str:
         eval_results=results or None,
     )
     return data.to_yaml().strip()
+
+
+def _for_research(bundle: Bundle) -> bool:
+    """Whether the words of the data set leave it to research: then the weights are for nothing else either."""
+    return "for research" in bundle.config.dataset
 
 
 def _made(image: ImageShape, training: dict[str, Any]) -> str:

@@ -90,3 +90,24 @@ def test_what_does_not_suit_the_model_is_one_line_and_nothing_is_saved(run, gate
         result = run("evaluate", gates.bundle.folder, "--data", tmp_path, "--split", "valid", option, "--save")
         assert result.exit_code == 1 and words in result.stderr and len(result.stderr.splitlines()) == 1
     assert not (gates.bundle.folder / EVALUATION).exists()
+
+
+def changed(folder, **training):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"training": config["training"] | training}))
+    return folder
+
+
+def test_images_are_read_as_they_were_in_training(run, gates, copy_bundle, tmp_path):
+    (tmp_path / "valid").mkdir()
+    Image.new("L", (6, 7), 99).save(tmp_path / "valid" / "grey.png")
+    folder = copy_bundle(gates.bundle)
+    options = ["--trust", "--data", tmp_path, "--split", "valid"]
+    assert "grey values" in run("evaluate", folder, *options).stderr
+    assert run("evaluate", changed(folder, binarize="threshold"), *options).exit_code == 0
+
+
+def test_a_bundle_with_an_impossible_view_is_named(run, bundle, photos):
+    result = run("evaluate", changed(bundle.folder, crop="middle"), "--trust", "--data", photos("a.zip", 0))
+    assert result.exit_code == 1 and "config.json is not valid: data.crop='middle'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -44,6 +44,16 @@ def test_the_hub_reads_the_front_matter(tiny):
     assert data.eval_results is None
 
 
+def test_weights_made_of_photos_for_research_are_for_research(gates, copy_bundle):
+    folder = copy_bundle(gates.bundle)
+    config = json.loads((folder / CONFIG).read_text())
+    (folder / CONFIG).write_text(json.dumps(config | {"dataset": "Photos (for research and education)"}))
+    card = render_card(Bundle(folder))
+    assert ModelCard(card).data.license == "other" and ModelCard(card).data.license_name == "research-and-education"
+    assert "MIT licence; the weights are for research and education" in card
+    assert "recipes: MIT licence.\n" in render_card(gates.bundle)
+
+
 def test_the_model_index_has_every_figure(measured):
     results = ModelCard(render_card(measured)).data.eval_results
     found = {(r.dataset_split, r.metric_type): (r.metric_value, r.metric_args["samples"]) for r in results}
