@@ -114,8 +114,7 @@ def evaluate_command(
             rows.append(row)
             if save:
                 save_evaluation(runtime.bundle, row)
-    if save:
-        renew(runtime.bundle)
+                renew(runtime.bundle)
     if card is not None:
         atomic_write(card, render_card(runtime.bundle, card.parent).encode())
     if as_json:

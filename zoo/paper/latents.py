@@ -53,7 +53,7 @@ class LatentsBudget:
     small: bool = False
 
 
-FULL_LATENTS = LatentsBudget(name="full", images=(3_000, 12_000), batch_size=16, valid_images=1_000)
+FULL_LATENTS = LatentsBudget(name="full", images=(3_000, 12_000), batch_size=16, valid_images=400)
 QUICK_LATENTS = LatentsBudget(name="quick", images=(2, 4), batch_size=2, valid_images=3, small=True)
 
 
