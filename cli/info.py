@@ -61,7 +61,7 @@ def info_command(model: str, as_json: bool) -> None:
 
 
 def _training(training: dict[str, Any]) -> str:
-    from pvae_zoo.card import training_time
+    from pvae_zoo.card_training import training_time
 
     parts = []
     if "images_seen" in training:
@@ -75,6 +75,8 @@ def _training(training: dict[str, Any]) -> str:
 
 def _measurement(row: dict[str, Any]) -> str:
     iwae = row.get("iwae_nll_nats")
-    text = f"{row.get('split')}, {row.get('images', 0):,} images: NLL {number(row.get('nll_nats'))} nats, "
+    where = ", ".join(filter(None, [row.get("dataset"), row.get("split")]))
+    where += f", as JPEG of quality {row['jpeg']}" if row.get("jpeg") else ""
+    text = f"{where}, {row.get('images', 0):,} images: NLL {number(row.get('nll_nats'))} nats, "
     text += f"{number(row.get('bits_per_dim'), 4)} bits/dim, KL {' + '.join(map(number, row.get('kl_nats', [])))}"
     return text + (f", IWAE {number(iwae)} (K = {row.get('samples')})" if iwae is not None else "")

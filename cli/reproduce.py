@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +15,34 @@ from pvae_zoo.errors import PvaeZooError
 if TYPE_CHECKING:
     from pvae_zoo.paper.reproduce import Reproduction
 
-_NAMES = ("all", "table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples")
+_NAMES = ("all", "table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples", "latents")
 _FOLDER = click.Path(path_type=Path)
+
+
+def _budgets(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...]:
+    numbers = [] if value is None else value.split(",")
+    if not all(number.strip().isascii() and number.strip().isdecimal() and int(number) for number in numbers):
+        raise click.BadParameter(f"{value!r} must be numbers of images with commas between them, such as 3000,12000")
+    return tuple(sorted({int(number) for number in numbers}))
 
 
 @click.command("reproduce")
 @click.argument("figure", type=click.Choice(_NAMES))
 @click.option("--data", type=_FOLDER, help="Folder of the static binarised MNIST, for what is not measured yet.")
 @click.option("--labels", type=_FOLDER, help="Folder of MNIST's idx files, for the probe of the latents.")
-@click.option("--rooms", type=_FOLDER, help="Photos of rooms, a folder or zip, to compare codecs on.")
-@click.option("--imagenet", type=_FOLDER, help="ImageNet-like photos, a folder or zip, to compare codecs on.")
+@click.option(
+    "--rooms",
+    type=_FOLDER,
+    multiple=True,
+    help="Photos of rooms, a folder or zip, to compare codecs on; may be given several times.",
+)
+@click.option("--photos", type=_FOLDER, help="Photos of all kinds, a folder or zip, for codecs and latents.")
+@click.option(
+    "--images",
+    callback=_budgets,
+    metavar="A,B",
+    help="Training images of the models of latents, a pair for each number.  [default: 3000,12000]",
+)
 @click.option("--rows-model", default="lsun", show_default=True, metavar="MODEL", help="The model of figure 5.")
 @click.option("--out", type=_FOLDER, help="Where the page goes.  [default: docs; with --quick: runs/paper-quick]")
 @click.option(
@@ -37,8 +56,9 @@ def reproduce_command(
     figure: str,
     data: Path | None,
     labels: Path | None,
-    rooms: Path | None,
-    imagenet: Path | None,
+    rooms: tuple[Path, ...],
+    photos: Path | None,
+    images: tuple[int, ...],
     rows_model: str,
     out: Path | None,
     runs: Path,
@@ -50,12 +70,14 @@ def reproduce_command(
     """Make FIGURE of the PixelVAE paper again, or all of them, and write the page that shows them.
 
     What is stored in OUT/paper/results.json is only drawn again; what is not is trained and measured first, which takes
-    hours for figure3. Training may be interrupted at any moment and goes on where it stood. With "all", a figure whose
-    data or model are not here is left out with a word.
+    hours for figure3 and latents. Training may be interrupted at any moment and goes on where it stood. With "all", a
+    figure whose data or model are not here is left out with a word.
 
     \b
     Example:
         pvae-zoo reproduce figure4 --data data/binarized_mnist --compile
+        pvae-zoo reproduce codecs --rooms data/rooms64.zip --rooms data/rooms96.zip --photos data/photos64.zip
+        pvae-zoo reproduce latents --photos data/photos64.zip --images 3000,12000 --compile
         pvae-zoo reproduce all --data data/binarized_mnist --labels data/mnist --quick
     """
     try:
@@ -67,7 +89,9 @@ def reproduce_command(
     from pvae_zoo.paper.results import load_results
 
     out = out or (Path("runs/paper-quick") if quick else Path("docs"))
-    work = _reproduction(data, labels, rooms, imagenet, rows_model, out / "paper", runs, quick, device, compile_model)
+    work = _reproduction(
+        data, labels, rooms, photos, images, rows_model, out / "paper", runs, quick, device, compile_model
+    )  # fmt: skip
     drawn: dict[str, list[str]] = {}
     left_out: dict[str, str] = {}
     for name in FIGURES if figure == "all" else (figure,):
@@ -93,8 +117,9 @@ def reproduce_command(
 def _reproduction(
     data: Path | None,
     labels: Path | None,
-    rooms: Path | None,
-    imagenet: Path | None,
+    rooms: tuple[Path, ...],
+    photos: Path | None,
+    images: tuple[int, ...],
     rows_model: str,
     out: Path,
     runs: Path,
@@ -103,18 +128,20 @@ def _reproduction(
     compile_model: bool,
 ) -> Reproduction:
     from pvae_zoo.cli.train import print_report
+    from pvae_zoo.paper.latents import FULL_LATENTS, QUICK_LATENTS
     from pvae_zoo.paper.measuring import Laboratory
     from pvae_zoo.paper.probe import Digits
     from pvae_zoo.paper.reproduce import Photos, Reproduction
     from pvae_zoo.paper.studies import FULL, QUICK
+    from pvae_zoo.paper.training import Workshop
 
-    laboratory = None
+    workshop, laboratory = Workshop(runs, device, compile_model, print_report), None
     if data is not None:
         digits = None if labels is None else Digits.load(labels)
-        laboratory = Laboratory(data, digits, runs, device, compile_model, print_report)
-    given = (("rooms", rooms, "lsun"), ("Tiny-ImageNet", imagenet, "imagenet64"))
-    photos = tuple(Photos(name, path, model) for name, path, model in given if path is not None)
+        laboratory = Laboratory(data, digits, workshop)
+    latents = QUICK_LATENTS if quick else FULL_LATENTS
     return Reproduction(
-        out, QUICK if quick else FULL, laboratory, photos, rows_model,
-        say=lambda line: click.echo(line, err=True),
+        out, QUICK if quick else FULL, replace(latents, images=images or latents.images), workshop, laboratory,
+        tuple(Photos(path, "lsun") for path in rooms), None if photos is None else Photos(photos, "imagenet64"),
+        rows_model, say=lambda line: click.echo(line, err=True),
     )  # fmt: skip

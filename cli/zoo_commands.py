@@ -100,10 +100,10 @@ def _summary(name: str, bundle: Bundle, figures: dict[str, Any] | None) -> dict[
 def _figures(bundle: Bundle) -> dict[str, Any] | None:
     """The bound from the most images, and their importance-weighted bound with the most draws: of the test split, or
     of the validation split where the test split was not read. None, with a note, where the file is damaged."""
-    from pvae_zoo.evaluation import stored_evaluations
+    from pvae_zoo.evaluation import own_evaluations
 
     try:
-        stored = stored_evaluations(bundle)
+        stored = own_evaluations(bundle)
     except PvaeZooError as error:
         echo(f"Note: {error}", err=True)
         return None

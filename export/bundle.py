@@ -155,12 +155,18 @@ def _contract(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
             "images_seen": checkpoint.progress.images,
             "hours": round(checkpoint.progress.seconds / 3600, 2),
             "hardware": checkpoint.progress.hardware,
+            "stored": "float16" if _is_half(checkpoint) else "float32",
             "initialised_from": checkpoint.progress.initialised_from,
             "best_step": checkpoint.progress.best_step,
             # A run that was never validated has none, and JSON has no infinity.
             "valid_elbo_nats": checkpoint.progress.best_elbo if checkpoint.progress.best_step >= 0 else None,
         },
     }
+
+
+def _is_half(checkpoint: Checkpoint) -> bool:
+    """Whether weights were rounded to float16 (`halved`), as which the graphs then hold the large ones."""
+    return any(value.element_size() == 2 for value in checkpoint.section("ema").values())
 
 
 def _steps(model: PixelVAE) -> dict[str, StepSpec]:

@@ -9,23 +9,30 @@ from string import Template
 from typing import Any
 
 from pvae_zoo.bundle import Bundle, describe_tensors
+from pvae_zoo.card_figures import bounds_table, codecs_table, levels_text
+from pvae_zoo.card_training import training_lines
 from pvae_zoo.conformance.stored import conformance_table, stored_matrix
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.evaluation import stored_evaluations
+from pvae_zoo.evaluation import own_evaluations, stored_evaluations, stored_rows
 from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.runtime.pictures import read_metadata
 from pvae_zoo.runtime.wavefront import step_count
 
 _TASK = "unconditional-image-generation"
-_RECIPE = ("weight_decay", "learning_rate", "batch_size", "best_step", "steps")
-_TRAINING = ("images_seen", "hours", "valid_elbo_nats", *_RECIPE)
 
 
 PICTURES = (
-    ("samples", "Samples", "pvae-zoo sample --model {name}"),
-    ("levels", "Rows in which the noise of one level alone changes: {levels}", "pvae-zoo vary --model {name}"),
-    ("reconstructions", "Validation images and, below each, a draw from its z1", "pvae-zoo reconstruct --model {name}"),
+    ("samples", "Samples"),
+    ("levels", "Rows in which the noise of one level alone changes: {levels}"),
+    ("reconstructions", "Validation images and, below each, a draw from its z1"),
 )
-"""What may lie beside a card as ``pictures/NAME-WHAT.png``: what, its words, and the command that draws it."""
+"""What may lie beside a card as ``pictures/NAME-WHAT.png``, and its words."""
+
+TEMPERATURES = (
+    ("samples", "1 and 1, the model itself"),
+    ("samples-latents-0.7", "latents 0.7"),
+    ("samples-pixels-0.85", "pixels 0.85"),
+)
+"""Samples side by side, the last two drawn with ``--latent-temperature 0.7`` and with ``--temperature 0.85``."""
 
 
 def render_card(bundle: Bundle, folder: Path | None = None) -> str:
@@ -33,29 +40,31 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
 
     Args:
         bundle: with what was measured of it.
-        folder: where the card will lie; pictures of the model that are there are shown.
+        folder: where the card will lie; pictures that are there are shown, if just these weights drew them.
 
     Raises:
         PvaeZooError: if the bundle does not say what a card says of the training.
     """
     config, training = bundle.config, bundle.config.training
-    missing = [key for key in _TRAINING if key not in training]
-    if missing:
-        raise PvaeZooError(f"{bundle.folder} does not say of its training: {', '.join(missing)}; export it again")
     results = stored_evaluations(bundle)
     image, slope = config.image, config.steps["decoder_step"].geometry.slope
     wavefront = (
         f"A draw takes {step_count(image.height, image.width, slope)} runs of `decoder_step.onnx` "
         f"(all pixels with x + {slope} y = t at once) in place of {image.height * image.width}."
     )
+    commands = dict.fromkeys(row.command for row in stored_rows(bundle))
     values: dict[str, Any] = {
         "front_matter": front_matter(bundle),
         "title": config.title,
         "name": config.name,
+        "dataset": config.dataset.rstrip("."),
         "parameters": f"{config.parameters:,}",
         "size": f"{sum(graph.size for graph in config.graphs.values()) / 2**20:.1f}",
-        "figures": _figures(results),
-        "commands": "\n".join(f"    {row['command']}" for row in results) or "    (none yet)",
+        "precision": _precision(bundle),
+        "figures": bounds_table(results),
+        "codecs": codecs_table(bundle),
+        "levels": levels_text(bundle),
+        "commands": "\n".join(f"    {command}" for command in commands) or "    (none yet)",
         "conformance": _conformance(bundle),
         "digest": bundle.digest[:16],
         "pictures": "" if folder is None else _pictures(bundle, folder),
@@ -64,35 +73,56 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "last_value": image.levels - 1,
         "wavefront": wavefront,
         "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
-        "dataset": config.dataset,
-        "images_seen": f"{training['images_seen']:,}",
-        "time": training_time(training["hours"]),
-        "hardware": f" on {training['hardware']}" if training.get("hardware") else "",
-        "initialised": f"; started from {training['initialised_from']}" if training.get("initialised_from") else "",
-        "valid_elbo": "-" if training["valid_elbo_nats"] is None else f"{-training['valid_elbo_nats']:.2f}",
-        **{key: training[key] for key in _RECIPE},
+        "training": training_lines(bundle),
+        "terms": "; the weights are for research and education, as the photos are" if _for_research(bundle) else "",
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
 
 
-def training_time(hours: float) -> str:
-    """How long a model trained, in words: ``2.0 hours``, ``7 minutes``."""
-    minutes = round(hours * 60)
-    if minutes >= 60:
-        return f"{hours:.1f} hours"
-    return f"{minutes} minute{'s' * (minutes > 1)}" if minutes else "less than a minute"
+def _precision(bundle: Bundle) -> str:
+    """How weights are stored; arithmetic is float32 in every bundle.
+
+    Older bundles do not say it. Every weight is in some graph, so that fewer than 4 bytes for each prove float16.
+    """
+    config = bundle.config
+    small = sum(graph.size for graph in config.graphs.values()) < 4 * config.parameters
+    if config.training.get("stored", "float16" if small else "float32") == "float16":
+        return "large weights stored as float16, computed with in float32"
+    return "float32"
 
 
 def _pictures(bundle: Bundle, folder: Path) -> str:
     levels = ", ".join([level.name for level in reversed(bundle.config.latents)] + ["the pixels"])
+    drawn = {what: _drawn_by(bundle, folder / f"pictures/{bundle.name}-{what}.png")
+             for what, _ in (*PICTURES, *TEMPERATURES)}  # fmt: skip
+    several = [(what, words) for what, words in TEMPERATURES if drawn[what] is not None]
     parts = []
-    for what, words, command in PICTURES:
-        file = f"pictures/{bundle.name}-{what}.png"
-        if (folder / file).is_file():
-            shown = words.format(levels=levels)
-            parts.append(f"{shown} (`{command.format(name=bundle.name)}`):\n\n![{shown}]({file})\n\n")
+    for what, words in PICTURES:
+        shown = words.format(levels=levels)
+        if what == "samples" and len(several) > 1:
+            parts.append(_side_by_side(bundle.name, several, drawn))
+        elif drawn[what] is not None:
+            image = f"![{shown}](pictures/{bundle.name}-{what}.png)"
+            parts.append(f"{shown} (`{drawn[what]}`):\n\n{image}\n\n")
     return "## What it draws\n\n" + "".join(parts) if parts else ""
+
+
+def _side_by_side(name: str, several: list[tuple[str, str]], drawn: dict[str, str | None]) -> str:
+    """Samples at several temperatures as the columns of a table, and the commands that drew them."""
+    images = [f"![Samples, {words}](pictures/{name}-{what}.png)" for what, words in several]
+    cells = [[words for _, words in several], ["---"] * len(several), images]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in cells)
+    commands = "\n".join(f"    {drawn[what]}" for what, _ in several)
+    return f"Samples with the same noise, by the temperatures of latents and pixels:\n\n{table}\n\n{commands}\n\n"
+
+
+def _drawn_by(bundle: Bundle, path: Path) -> str | None:
+    """The command that drew a picture, from its own notes; None if it is not there or other weights drew it."""
+    if not path.is_file():
+        return None
+    notes = read_metadata(path)
+    return notes.get("command", "") if notes.get("model_sha256") == bundle.digest else None
 
 
 def front_matter(bundle: Bundle) -> str:
@@ -102,12 +132,14 @@ def front_matter(bundle: Bundle) -> str:
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    name = re.split(r" \(|,", bundle.config.dataset)[0]
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    trained_on = re.split(r" \(|,", bundle.config.dataset)[0]
 
     def result(row: dict[str, Any], metric: str, title: str, value: float) -> EvalResult:
+        name = row["dataset"].removesuffix(".zip") or trained_on
         return EvalResult(
-            task_type=_TASK, dataset_type=slug, dataset_name=name, dataset_split=row["split"],
+            task_type=_TASK, dataset_type=re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "images",
+            dataset_name=name, dataset_split=row["split"],
+            dataset_config=None if row["jpeg"] is None else f"jpeg-{row['jpeg']}",
             metric_type=metric, metric_name=title, metric_value=round(value, 4),
             metric_args={"samples": row["samples"], "images": row["images"], "seed": row["seed"]},
         )  # fmt: skip
@@ -119,7 +151,8 @@ def front_matter(bundle: Bundle) -> str:
         if row["iwae_nll_nats"] is not None:
             results.append(result(row, "iwae_nll_nats", "importance-weighted bound in nats", row["iwae_nll_nats"]))
     data = ModelCardData(
-        license="mit",
+        license="other" if _for_research(bundle) else "mit",
+        license_name="research-and-education" if _for_research(bundle) else None,
         library_name="pvae-zoo",
         pipeline_tag=_TASK,
         tags=["onnx", "pixelvae", "vae", "pixelcnn", "autoregressive", "density-estimation"],
@@ -130,24 +163,16 @@ def front_matter(bundle: Bundle) -> str:
     return data.to_yaml().strip()
 
 
+def _for_research(bundle: Bundle) -> bool:
+    """Whether the words of the data set leave it to research: then the weights are for nothing else either."""
+    return "for research" in bundle.config.dataset
+
+
 def _made(image: ImageShape, training: dict[str, Any]) -> str:
     """How the model's images are made, in words."""
     colours = "black and white" if image.levels == 2 else "colour" if image.channels == 3 else "grey"
     cropped = ", the centre of a larger picture" if training.get("crop", "none") != "none" else ""
     return f"{colours}, {image.height} x {image.width}{cropped}"
-
-
-def _figures(results: list[dict[str, Any]]) -> str:
-    lines = ["| split | images | -ELBO | bits/dim | reconstruction | KL | IWAE |", "|---|---|---|---|---|---|---|"]
-    for row in results:
-        iwae = f"{row['iwae_nll_nats']:.2f} (K = {row['samples']})" if row["iwae_nll_nats"] is not None else ""
-        images = f"{row['images']:,}" + (f" of {row['of']:,}, drawn at random" if row["images"] < row["of"] else "")
-        kl = " + ".join(f"{value:.2f}" for value in row["kl_nats"])
-        lines.append(
-            f"| {row['split']} | {images} | {row['nll_nats']:.2f} +- {row['standard_error_nats']:.2f} "
-            f"| {row['bits_per_dim']:.4f} | {row['reconstruction_nats']:.2f} | {kl} | {iwae} |"
-        )
-    return "\n".join(lines) if results else "Not measured yet."
 
 
 def _conformance(bundle: Bundle) -> str:
@@ -169,7 +194,7 @@ def readme_row(bundle: Bundle) -> str:
 
     Of the validation set, where a data set has no test set.
     """
-    stored = stored_evaluations(bundle)
+    stored = own_evaluations(bundle)
     rows = [row for row in stored if row["split"] == "test"] or stored
     whole = max((row for row in rows if row["images"] == row["of"]), key=lambda row: row["samples"])
     weighted = max(rows, key=lambda row: row["samples"])

@@ -55,6 +55,16 @@ def test_list_has_validation_figures_where_the_test_split_was_not_read(run, meas
     assert "valid" in row and "7.25" in row
 
 
+def test_list_and_info_tell_other_data_and_jpeg_copies_apart(run, measured):
+    bundle = pvae_zoo.load("mnist").bundle
+    save_evaluation(bundle, replace(measured, dataset="others.zip", images=99, nll_nats=7.25))
+    save_evaluation(bundle, replace(measured, jpeg=75, nll_nats=8.25))
+    assert "7.25" not in run("list").stdout and "8.25" not in run("list").stdout
+    text = run("info").stdout
+    assert "others.zip, test, 99 images: NLL 7.25" in text
+    assert "test, as JPEG of quality 75, 5 images: NLL 8.25" in text
+
+
 def test_list_as_json(run, zoo, eight):
     (model,) = json.loads(run("list", "--json").stdout)["models"]
     assert model["sha256"] == eight.bundle.digest and model["figures"] is None and model["path"] == str(zoo / "mnist")

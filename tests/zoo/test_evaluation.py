@@ -7,7 +7,16 @@ import pytest
 
 from pvae_zoo import evaluation
 from pvae_zoo.bundle import CONFIG, EVALUATION, Bundle
-from pvae_zoo.evaluation import evaluate, save_evaluation, stored_evaluations
+from pvae_zoo.evaluation import (
+    CodecSizes,
+    Thumbnails,
+    evaluate,
+    own_evaluations,
+    save_evaluation,
+    stored_codecs,
+    stored_evaluations,
+    stored_thumbnails,
+)
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.training.datasets import ImageSet
 
@@ -98,6 +107,55 @@ def test_a_result_replaces_the_one_of_the_same_split_images_and_samples(bundle, 
     assert stored == asdict(replace(row, nll_nats=1.0)) | {"kl_nats": list(row.kl_nats)}
 
 
+def test_rows_of_other_data_and_of_jpeg_copies_stand_beside_each_other(bundle, images):
+    row = measure(bundle, images, dataset="rooms64.zip", split="valid")
+    rows = [row, replace(row, dataset="rooms96.zip"), replace(row, jpeg=75), replace(row, jpeg=90)]
+    for one in (*rows, replace(row, jpeg=75, nll_nats=2.0)):
+        save_evaluation(bundle, one)
+    found = [(stored["dataset"], stored["jpeg"], stored["nll_nats"]) for stored in stored_evaluations(bundle)]
+    same = row.nll_nats
+    assert found == [
+        ("rooms64.zip", None, same), ("rooms64.zip", 75, 2.0), ("rooms64.zip", 90, same), ("rooms96.zip", None, same)
+    ]  # fmt: skip
+
+
+def test_the_data_that_was_measured_first_is_the_model_s_own(bundle, images):
+    assert own_evaluations(bundle) == []
+    row = measure(bundle, images, dataset="rooms64.zip", split="valid")
+    for one in (row, replace(row, jpeg=75), replace(row, dataset="photos64.zip", images=99), replace(row, samples=5)):
+        save_evaluation(bundle, one)
+    save_evaluation(bundle, row)  # measured again
+    assert [(r["dataset"], r["jpeg"], r["samples"]) for r in own_evaluations(bundle)] == [
+        ("rooms64.zip", None, 1), ("rooms64.zip", None, 5)
+    ]  # fmt: skip
+
+
+def test_codecs_and_thumbnails_are_rows_of_their_own(bundle, images):
+    row = measure(bundle, images, dataset="a.zip")
+    of = {"dataset": "a.zip", "split": "test", "images": 30, "of": 30, "seed": 0, "command": "c",
+          "model_sha256": bundle.digest}  # fmt: skip
+    codecs = CodecSizes(codecs={"PNG": 5.0, "WebP lossless": 4.5}, jpeg=None, **of)
+    thumbnails = Thumbnails(sizes=("16x16", "8x8"), r2=(0.9, None), rms=(0.1, 0.2), **of)
+    for one in (thumbnails, replace(codecs, codecs={"PNG": 6.0}), codecs, replace(codecs, jpeg=75), row):
+        save_evaluation(bundle, one)
+    assert stored_codecs(bundle) == [codecs, replace(codecs, jpeg=75)] and stored_thumbnails(bundle) == [thumbnails]
+    (bound,) = stored_evaluations(bundle)
+    assert codecs.is_of(bound)
+    assert not replace(codecs, jpeg=75).is_of(bound) and not replace(codecs, seed=1).is_of(bound)
+
+
+def test_a_row_of_before_has_its_data_from_its_command(gates, copy_bundle):
+    bundle = Bundle(copy_bundle(gates.bundle))
+    old = asdict(measure(bundle, np.zeros((2, 1, 7, 6), np.uint8)))
+    del old["dataset"], old["jpeg"]
+    old["command"] = "pvae-zoo evaluate lsun --data rooms96.zip --split test --samples 1 --seed 0"
+    (bundle.folder / EVALUATION).write_text(json.dumps({"results": [old]}))
+    (stored,) = stored_evaluations(bundle)
+    assert stored == old | {"kl_nats": list(old["kl_nats"]), "dataset": "rooms96.zip", "jpeg": None}
+    save_evaluation(bundle, measure(bundle, np.zeros((2, 1, 7, 6), np.uint8), dataset="rooms96.zip"))
+    assert [row["command"] for row in stored_evaluations(bundle)] == ["c"]
+
+
 def test_results_of_other_weights_are_dropped(bundle, images):
     row = measure(bundle, images)
     save_evaluation(bundle, row)
@@ -121,6 +179,8 @@ def test_results_of_other_weights_are_dropped(bundle, images):
         {"command": "x" * 2000},
         {"extra": 1},
         {"images": None},
+        {"dataset": "\x1b[2J"},
+        {"jpeg": "75"},
     ],
 )
 def test_what_is_no_result_is_left_out(gates, copy_bundle, spoilt):
@@ -131,4 +191,12 @@ def test_what_is_no_result_is_left_out(gates, copy_bundle, spoilt):
         "model_sha256": bundle.digest, "command": "pvae-zoo evaluate",
     }  # fmt: skip
     (bundle.folder / "evaluation.json").write_text(json.dumps({"results": [row, row | spoilt]}))
-    assert stored_evaluations(bundle) == [row]
+    assert stored_evaluations(bundle) == [row | {"dataset": "", "jpeg": None}]
+
+
+def test_words_in_rows_of_every_kind_must_be_printable(bundle):
+    of = {"dataset": "a.zip", "split": "test", "images": 3, "of": 3, "seed": 0, "command": "c",
+          "model_sha256": bundle.digest}  # fmt: skip
+    save_evaluation(bundle, CodecSizes(codecs={"\x1b[2J": 5.0}, jpeg=None, **of))
+    save_evaluation(bundle, Thumbnails(sizes=("\x1b[2J",), r2=(0.5,), rms=(0.1,), **of))
+    assert stored_codecs(bundle) == [] and stored_thumbnails(bundle) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.models.pixelvae import PixelVAE
@@ -20,12 +18,9 @@ from pvae_zoo.paper.codecs import random_subset
 from pvae_zoo.paper.probe import Digits, probe_accuracy
 from pvae_zoo.paper.results import StudyResult
 from pvae_zoo.paper.studies import Budget, Study, study_recipe
-from pvae_zoo.training.checkpoint import LATEST, Checkpoint, load_checkpoint
+from pvae_zoo.paper.training import Workshop
 from pvae_zoo.training.datasets import ImageSet, load_split
-from pvae_zoo.training.distributed import World
 from pvae_zoo.training.image_store import Split
-from pvae_zoo.training.loop import Trainer
-from pvae_zoo.training.reports import Report
 from pvae_zoo.training.schedule import latent_noise, step_generator
 
 _BATCH = 100
@@ -39,26 +34,21 @@ class Laboratory:
     Attributes:
         data: folder of the static binarised MNIST.
         digits: labelled images for the probe; None to leave it out.
-        runs: folder of the training runs; a run that is there is taken up where it stands.
-        device: where PyTorch computes.
-        compile_model: let torch.compile fuse the network while training.
-        report: called with every report of a training.
+        workshop: trains the models.
     """
 
     data: Path
     digits: Digits | None
-    runs: Path
-    device: str = "cpu"
-    compile_model: bool = False
-    report: Callable[[Report], None] = lambda report: None
+    workshop: Workshop
 
     def result(self, study: Study, budget: Budget) -> StudyResult:
         """Train a study, or finish its training, and measure it."""
-        checkpoint = self._trained(study, budget)
-        model = model_of(checkpoint).to(self.device)
+        recipe, folder = study_recipe(study, budget), f"{budget.name}/{study.name}"
+        checkpoint = self.workshop.trained(recipe, folder, lambda split: self._split(split, budget))
+        model = model_of(checkpoint).to(self._device)
         test = self._split("test", budget)
         every = np.arange(len(test))
-        parts = bound(model, test, every, self.device)
+        parts = bound(model, test, every, self._device)
         nll = -(parts[0] - sum(parts[1:]))
         weighted = random_subset(len(test), budget.weighted_images) if parts[1:] else None
         probe = self.digits if parts[1:] else None
@@ -85,21 +75,9 @@ class Laboratory:
             probe_images=None if probe is None else probe.used(budget.probe_images),
         )
 
-    def _trained(self, study: Study, budget: Budget) -> Checkpoint:
-        recipe, out = study_recipe(study, budget), self.runs / budget.name / study.name
-        resumed = (out / LATEST).exists()
-        if resumed and load_checkpoint(out / LATEST).recipe != recipe:
-            raise PvaeZooError(f"{out} holds a run of another recipe: remove it, or choose another --runs")
-        out.mkdir(parents=True, exist_ok=True)
-        torch.compiler.reset()  # or the models before count against a limit, beyond which nothing is compiled
-        trainer = Trainer(
-            recipe, out, world=World(), device=self.device, compile_model=self.compile_model, report=self.report
-        )
-        if resumed:
-            trainer.resume()
-        if trainer.progress.step < study.steps(budget):
-            trainer.train(self._split("train", budget), self._split("valid", budget))
-        return load_checkpoint(out / LATEST)
+    @property
+    def _device(self) -> str:
+        return self.workshop.device
 
     def _split(self, split: Split, budget: Budget) -> ImageSet:
         image: ImageShape = study_recipe(Study("pixelcnn", 1), budget).model.image
@@ -113,10 +91,10 @@ class Laboratory:
         generator = step_generator(_SEED, 1)
 
         def draw(count: int) -> list[Tensor]:
-            return [eps.to(self.device) for eps in latent_noise(model.architecture, count, generator)]
+            return [eps.to(self._device) for eps in latent_noise(model.architecture, count, generator)]
 
         bounds = [
-            model.iwae(torch.from_numpy(images.read(part, None)).to(self.device), samples, draw, chunk=20)
+            model.iwae(torch.from_numpy(images.read(part, None)).to(self._device), samples, draw, chunk=20)
             for part in np.array_split(chosen, max(1, len(chosen) // 10))
         ]
         return -float(torch.cat(bounds).double().mean())

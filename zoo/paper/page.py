@@ -9,12 +9,12 @@ from pathlib import Path
 from string import Template
 
 from pvae_zoo.evaluation import stored_evaluations
+from pvae_zoo.paper.photo_sections import codecs_section, figure5_section, imagenet64_section, latents_section
 from pvae_zoo.paper.reference import FIGURE_4, TABLE_1, TRAINED_ON
 from pvae_zoo.paper.results import Results, StudyResult
 from pvae_zoo.paper.studies import Budget, Study, table_studies
+from pvae_zoo.paper.tables import NOT_YET, listed, table
 from pvae_zoo.registry import model_names, open_bundle
-
-_NOT_YET = "Not measured yet: `pvae-zoo reproduce {figure}{needs}`."
 
 
 def render_page(results: Results, budget: Budget, folder: Path, link: str) -> str:
@@ -40,22 +40,19 @@ def render_page(results: Results, budget: Budget, folder: Path, link: str) -> st
         figure3_picture=picture("figure3.png", "NLL against the number of masked layers"),
         figure4=_figure4(results),
         figure4_picture=picture("figure4.png", "KL and reconstruction against the number of masked layers"),
-        figure5=_figure5(results),
+        figure5=figure5_section(results),
         figure5_picture=picture("figure5.png", "Three rows: the noise of z2, of z1, of the pixels changes"),
         probe=_probe(results),
         probe_picture=picture("probe.png", "Accuracy of a linear probe of z, and the KL"),
-        codecs=_codecs(results),
+        latents=latents_section(results),
+        codecs=codecs_section(results),
+        imagenet64=imagenet64_section(),
         samples=_samples(results),
         temperatures_picture=picture("temperatures.png", "Samples at several temperatures"),
         interpolations_picture=picture("interpolations.png", "Interpolations"),
         neighbours_picture=picture("neighbours.png", "Samples above their nearest training images"),
     )
     return re.sub(r"\n{3,}", "\n\n", page)  # where a picture is not there
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def _budget(results: Results, budget: Budget) -> str:
@@ -103,7 +100,7 @@ def _zoo_row(name: str, paper: str, model: str) -> list[str]:
 
 def _table1(results: Results, budget: Budget) -> str:
     names, (vae, alone, upsampled) = list(TABLE_1), table_studies(budget)
-    return _table(
+    return table(
         ["model", "paper", "here: -ELBO or exact NLL", "importance-weighted", "trained on"],
         [
             _study_row(f"{names[0]} (no masked layer)", names[0], results.find(vae)),
@@ -137,9 +134,9 @@ def _figure3(results: Results) -> str:
         gain = "" if pair[0] is None or pair[1] is None else f"{pair[1].nll_nats - pair[0].nll_nats:+.2f}"
         rows.append([str(layers), *cells, gain])
     if not rows:
-        return _NOT_YET.format(figure="figure3", needs=" --data DIR")
-    table = _table(["masked layers", "PixelVAE, -ELBO", "PixelCNN alone, exact", "what the latents gain"], rows)
-    return f"{table}\n\n{_claim3(results)}".rstrip()
+        return NOT_YET.format(figure="figure3", needs=" --data DIR")
+    shown = table(["masked layers", "PixelVAE, -ELBO", "PixelCNN alone, exact", "what the latents gain"], rows)
+    return f"{shown}\n\n{_claim3(results)}".rstrip()
 
 
 def _claim3(results: Results) -> str:
@@ -152,7 +149,7 @@ def _claim3(results: Results) -> str:
     if not gains:
         return ""
     words = [f"{gain:.1f} nats at {layers}" for layers, gain in gains.items()]
-    return f"Here a PixelVAE is better than the PixelCNN in it by {_listed(words)} masked layers."
+    return f"Here a PixelVAE is better than the PixelCNN in it by {listed(words)} masked layers."
 
 
 def _figure4(results: Results) -> str:
@@ -162,9 +159,9 @@ def _figure4(results: Results) -> str:
         paper = ["", ""] if theirs is None else [f"{value:.2f}" for value in theirs]
         rows.append([str(row.layers), f"{row.reconstruction_nats:.2f}", f"{row.kl_nats:.2f}", *paper])
     if not rows:
-        return _NOT_YET.format(figure="figure4", needs=" --data DIR")
-    table = _table(["masked layers", "reconstruction", "KL", "paper: reconstruction", "paper: KL"], rows)
-    return f"{table}\n\n{_claim4(results)}".rstrip()
+        return NOT_YET.format(figure="figure4", needs=" --data DIR")
+    shown = table(["masked layers", "reconstruction", "KL", "paper: reconstruction", "paper: KL"], rows)
+    return f"{shown}\n\n{_claim4(results)}".rstrip()
 
 
 def _claim4(results: Results) -> str:
@@ -177,10 +174,6 @@ def _claim4(results: Results) -> str:
     return f"Here the first masked layer takes {100 * (1 - kl[1] / kl[0]):.0f} % of the KL; {after}."
 
 
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
 def _probe(results: Results) -> str:
     rows = [
         [str(row.layers), f"{row.kl_nats:.2f}", f"{100 * row.probe_accuracy:.1f} %"]
@@ -188,32 +181,13 @@ def _probe(results: Results) -> str:
         if row.probe_accuracy is not None
     ]
     if not rows:
-        return _NOT_YET.format(figure="probe", needs=" --data DIR --labels DIR")
-    return _table(["masked layers", "KL", "linear probe"], rows)
-
-
-def _figure5(results: Results) -> str:
-    if results.rows is None:
-        return _NOT_YET.format(figure="figure5", needs="") + " It needs a trained model with two levels."
-    rows = [[level, f"{100 * distance:.2f} %"] for level, distance in results.rows.distance.items()]
-    table = _table(["noise that changes", "mean distance of two images, share of the range"], rows)
-    return f"{table}\n\nModel: `{results.rows.model}` ({results.rows.digest[:16]})."
-
-
-def _codecs(results: Results) -> str:
-    if not results.codecs:
-        return _NOT_YET.format(figure="codecs", needs=" --rooms ZIP --imagenet ZIP")
-    names = list(results.codecs[0].codecs)
-    rows = []
-    for row in results.codecs:
-        model = "no trained model yet" if row.model_bits_per_dim is None else f"{row.model_bits_per_dim:.3f}"
-        rows.append([row.dataset, str(row.images), *(f"{row.codecs[name]:.3f}" for name in names), model])
-    return _table(["images", "number", *names, "PixelVAE, -ELBO"], rows)
+        return NOT_YET.format(figure="probe", needs=" --data DIR --labels DIR")
+    return table(["masked layers", "KL", "linear probe"], rows)
 
 
 def _samples(results: Results) -> str:
     if results.samples is None:
-        return _NOT_YET.format(figure="samples", needs=" --data DIR")
+        return NOT_YET.format(figure="samples", needs=" --data DIR")
     found = results.samples
     samples, held_out = ([100 * distance for distance in part] for part in (found.distances, found.held_out))
     return (

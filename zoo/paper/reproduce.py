@@ -6,24 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 import pvae_zoo
 from pvae_zoo.atomic import write_error
 from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.evaluation import CodecSizes, Evaluation, chosen_images
+from pvae_zoo.measurement import Measurement
 from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.paper import pictures, plots
-from pvae_zoo.paper.codecs import measure_codecs, random_subset
+from pvae_zoo.paper.codecs import available_codecs, measure_codecs, random_subset
+from pvae_zoo.paper.latents import LatentsBudget, latents_result, latents_studies
 from pvae_zoo.paper.measuring import Laboratory
 from pvae_zoo.paper.results import CodecResult, RowsResult, SamplesResult, load_results, save_results
 from pvae_zoo.paper.studies import Budget, Study, studies, table_studies
+from pvae_zoo.paper.training import Workshop
 from pvae_zoo.registry import model_names
 from pvae_zoo.runtime.model import PixelVAE
-from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.augmentation import Augmentation
 from pvae_zoo.training.datasets import load_split
 
-FIGURES = ("table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples")
+FIGURES = ("table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples", "latents")
 
 
 class Missing(PvaeZooError):
@@ -32,11 +33,14 @@ class Missing(PvaeZooError):
 
 @dataclass(frozen=True)
 class Photos:
-    """A set of 64x64 photos and the zoo's model of them."""
+    """A file or folder of photos of at least 64x64, and the zoo's model of such."""
 
-    name: str
     data: Path
     model: str
+
+    @property
+    def name(self) -> str:
+        return self.data.resolve().name
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,11 @@ class Reproduction:
     Attributes:
         out: folder of the results and pictures.
         budget: of every study.
-        laboratory: trains and measures; None without ``--data``.
-        photos: sets for the comparison with codecs.
+        latents: what the question about latents at 64x64 may cost.
+        workshop: trains models.
+        laboratory: measures those of digits; None without ``--data``.
+        rooms: sets for the comparison with codecs.
+        photos: another one, which the question about latents is asked of.
         rows_model: the model of figure 5, a name of the zoo or a bundle's folder.
         samples_model: the model of the samples.
         say: called with a line when something takes long.
@@ -55,8 +62,11 @@ class Reproduction:
 
     out: Path
     budget: Budget
+    latents: LatentsBudget
+    workshop: Workshop
     laboratory: Laboratory | None
-    photos: tuple[Photos, ...] = ()
+    rooms: tuple[Photos, ...] = ()
+    photos: Photos | None = None
     rows_model: str = "lsun"
     samples_model: str = "mnist"
     say: Callable[[str], None] = lambda line: None
@@ -74,6 +84,7 @@ class Reproduction:
         makers: dict[str, Callable[[], list[Path]]] = {
             "table1": self._table1, "figure3": self._figure3, "figure4": self._figure4, "figure5": self._figure5,
             "probe": self._probe, "codecs": self._codecs, "samples": self._samples,
+            "latents": self._latents,
         }  # fmt: skip
         try:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -144,27 +155,48 @@ class Reproduction:
 
     def _codecs(self) -> list[Path]:
         stored = {result.dataset for result in load_results(self.out, self.budget.name).codecs}
-        if not self.photos and not stored:
-            raise Missing("the codecs need photos: give them with --rooms or --imagenet")
-        for photos in self.photos:
+        given = [*self.rooms, *([] if self.photos is None else [self.photos])]
+        if not given and not stored:
+            raise Missing("the codecs need photos: give them with --rooms or --photos")
+        for photos in given:
             self.say(f"{photos.name}: storing validation images with each codec")
             result = self._codec_result(photos)
             save_results(self.out, load_results(self.out, self.budget.name).with_codecs(result))
         return []
 
+    def _latents(self) -> list[Path]:
+        """Train and measure the models that are not stored; each is stored as soon as it is measured."""
+        stored = {row.dataset for row in load_results(self.out, self.budget.name).latents}
+        if self.photos is None:
+            if not stored:
+                raise Missing("the question about latents needs photos: give them with --photos")
+            return []
+        for study in latents_studies(self.latents):
+            results = load_results(self.out, self.budget.name)
+            if results.find_latents(self.photos.name, study.images, study.latents) is None:
+                self.say(f"{study.name}: training on {study.images} images of {self.photos.name}, then measuring")
+                result = latents_result(study, self.latents, self.workshop, self.photos.data)
+                save_results(self.out, results.with_latents(result))
+        return []
+
     def _codec_result(self, photos: Photos) -> CodecResult:
         image = ImageShape(channels=3, height=64, width=64, levels=256)
         images = load_split(photos.data, "valid", image, augmentation=Augmentation(crop="random"))
-        limit = 16 if self.budget.name == "quick" else 500
-        chosen = random_subset(len(images), limit)
-        score = None
+        wanted = Measurement(
+            dataset=photos.name, split="valid", codecs=True, limit=16 if self.budget.name == "quick" else 1000,
+            command="pvae-zoo reproduce codecs",
+        )  # fmt: skip
         if photos.model in model_names():
-            model = self._model(photos.model)
-            scores = [model.nll(images.read(part, None)).nll_nats for part in np.array_split(chosen, len(chosen))]
-            score = float(bits_per_dim(float(np.concatenate(scores).mean()), model.image))
+            bound, sizes = wanted.rows(self._model(photos.model), images)
+            assert isinstance(bound, Evaluation) and isinstance(sizes, CodecSizes)
+            return CodecResult(
+                dataset=photos.name, images=sizes.images, codecs=sizes.codecs, model=photos.model,
+                model_bits_per_dim=bound.bits_per_dim,
+            )  # fmt: skip
+        chosen = chosen_images(len(images), wanted.limit, wanted.seed)
+        codecs = measure_codecs(images, image, chosen, codecs=available_codecs())
         return CodecResult(
-            dataset=photos.name, images=len(chosen), codecs=measure_codecs(images, image, limit=limit),
-            model=None if score is None else photos.model, model_bits_per_dim=score,
+            dataset=photos.name, images=len(chosen), codecs=codecs, model=None, model_bits_per_dim=None
         )  # fmt: skip
 
     def _model(self, name: str) -> PixelVAE:

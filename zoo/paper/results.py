@@ -71,6 +71,36 @@ class CodecResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatentsResult:
+    """One model of the question whether latents earn their nats at 64x64, on validation images.
+
+    Attributes:
+        latents: with latents, or the same PixelCNN alone.
+        images: what it was trained for; ``images_seen`` are whole steps.
+        dataset: the name of the photos' file.
+        bits_per_dim: of -ELBO with latents, exact without.
+        standard_error: of it, over the images.
+        kl_nats: of each level, bottom first.
+        others_bits_per_dim: of -ELBO where each image is scored given z1 of another; None without latents.
+    """
+
+    latents: bool
+    images: int
+    dataset: str
+    steps: int
+    batch_size: int
+    images_seen: int
+    minutes: float
+    hardware: str
+    parameters: int
+    valid_images: int
+    bits_per_dim: float
+    standard_error: float
+    kl_nats: tuple[float, ...]
+    others_bits_per_dim: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RowsResult:
     """Figure 5: for each level of noise the mean distance of two images of its row, as a share of the values' range."""
 
@@ -106,6 +136,7 @@ class Results:
     budget: Literal["full", "quick"]
     studies: tuple[StudyResult, ...] = ()
     codecs: tuple[CodecResult, ...] = ()
+    latents: tuple[LatentsResult, ...] = ()
     rows: RowsResult | None = None
     samples: SamplesResult | None = None
 
@@ -129,6 +160,16 @@ class Results:
     def with_codecs(self, result: CodecResult) -> Results:
         kept = [old for old in self.codecs if old.dataset != result.dataset]
         return replace(self, codecs=tuple(sorted([*kept, result], key=lambda row: row.dataset)))
+
+    def find_latents(self, dataset: str, images: int, latents: bool) -> LatentsResult | None:
+        of = (dataset, images, latents)
+        return next((row for row in self.latents if (row.dataset, row.images, row.latents) == of), None)
+
+    def with_latents(self, result: LatentsResult) -> Results:
+        kept = [row for row in self.latents if row != self.find_latents(result.dataset, result.images, result.latents)]
+        return replace(
+            self, latents=tuple(sorted([*kept, result], key=lambda row: (row.dataset, row.images, row.latents)))
+        )
 
 
 def load_results(folder: Path, budget: Literal["full", "quick"]) -> Results:

@@ -46,11 +46,12 @@ def data(digits, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory):
-    """A folder of colour photos, larger than 64 x 64."""
-    root = tmp_path_factory.mktemp("photos")
-    (root / "valid").mkdir()
+    """A folder of colour photos, larger than 64 x 64, 4 to learn from and 3 others."""
+    root = tmp_path_factory.mktemp("data") / "photos"
     rng = np.random.default_rng(0)
-    for number in range(3):
-        smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((96, 72))
-        smooth.save(root / "valid" / f"{number}.png")
+    for split, count in (("valid", 3), ("train", 4)):
+        (root / split).mkdir(parents=True)
+        for number in range(count):
+            smooth = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8)).resize((96, 72))
+            smooth.save(root / split / f"{number}.png")
     return root

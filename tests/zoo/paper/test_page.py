@@ -6,7 +6,7 @@ import pytest
 
 from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.paper.page import render_page
-from pvae_zoo.paper.results import RESULTS, CodecResult, Results, StudyResult, load_results
+from pvae_zoo.paper.results import RESULTS, CodecResult, LatentsResult, Results, StudyResult, load_results
 from pvae_zoo.paper.studies import FULL
 from pvae_zoo.registry import open_bundle
 
@@ -26,7 +26,7 @@ def study(kind, layers, nll):
 
 def test_a_page_of_nothing_says_how_to_measure(tmp_path):
     page = render_page(Results(budget="full"), FULL, tmp_path, "paper")
-    assert page.count("Not measured yet: `pvae-zoo reproduce") == 6 and "![" not in page and "\n\n\n" not in page
+    assert page.count("Not measured yet: `pvae-zoo reproduce") == 7 and "![" not in page and "\n\n\n" not in page
 
 
 def test_figures_stand_beside_the_paper_s(tmp_path):
@@ -71,7 +71,42 @@ def test_codecs_without_a_model_say_so(tmp_path):
         dataset="rooms", images=7, codecs={"PNG": 5.0, "WebP": 4.125}, model=None, model_bits_per_dim=None
     )
     page = render_page(Results(budget="full", codecs=(row,)), FULL, tmp_path, "paper")
-    assert "| rooms | 7 | 5.000 | 4.125 | no trained model yet |" in page
+    assert "| `rooms` | 7 | 5.000 | 4.125 | no trained model yet |  |" in page
+
+
+def test_a_model_s_bits_are_told_as_a_share_of_webp_s(tmp_path):
+    codecs = {"PNG": 5.0, "WebP lossless": 4.0}
+    row = CodecResult(dataset="rooms64.zip", images=7, codecs=codecs, model="lsun", model_bits_per_dim=3.25)
+    other = CodecResult(dataset="z", images=7, codecs={**codecs, "JPEG XL lossless": 3.5}, model=None,
+                        model_bits_per_dim=None)  # fmt: skip
+    page = render_page(Results(budget="full", codecs=(row, other)), FULL, tmp_path, "paper")
+    assert "| `rooms64.zip` | 7 | 5.000 | 4.000 |  | 3.250 (`lsun`) | 0.812 |" in page
+
+
+def latents(images, bits, found):
+    return LatentsResult(
+        latents=found, images=images, dataset="photos64.zip", steps=1, batch_size=16, images_seen=images + 8,
+        minutes=5.0, hardware="2 cores", parameters=9 if found else 4, valid_images=7, bits_per_dim=bits,
+        standard_error=0.0125, kl_nats=(300.0, 20.25) if found else (), others_bits_per_dim=6.5 if found else None,
+    )  # fmt: skip
+
+
+def test_what_latents_earn_is_said_whatever_comes_out(tmp_path):
+    rows = (latents(3000, 5.0, False), latents(3000, 5.25, True), latents(12_000, 4.5, False))
+    page = render_page(Results(budget="full", latents=rows), FULL, tmp_path, "paper")
+    assert "| `photos64.zip` | 3,008 | 5.000 +- 0.013 | 5.250 +- 0.013 | 300.0 + 20.2 | 6.500 |" in page
+    assert "| `photos64.zip` | 12,008 | 4.500 +- 0.013 | not measured yet |  |  |" in page
+    assert "Here the latents cost 0.250 after 3,008 images, in bits per dimension." in page
+    page = render_page(Results(budget="full", latents=(*rows, latents(12_000, 4.0, True))), FULL, tmp_path, "paper")
+    assert "cost 0.250 after 3,008 images and save 0.500 after 12,008 images, in bits" in page
+    assert "9 parameters with latents, 4 without; 20 minutes of training in all on 2 cores." in page
+
+
+def test_the_two_sets_called_imagenet64_are_told_apart(tmp_path):
+    page = " ".join(render_page(Results(budget="full"), FULL, tmp_path, "paper").split())
+    older, newer = (next(line for line in page.split(" | ") if name in line) for name in ("van den Oord", "Chrabaszcz"))
+    assert page.index("PixelVAE 3.66") < page.index(newer) < page.index("3.30") and older in page
+    assert "The paper's 3.66 is of the older." in page and page.count("3.66") == 2
 
 
 @pytest.mark.skipif(not (DOCS / "paper" / RESULTS).is_file(), reason="no results are stored")
