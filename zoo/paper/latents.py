@@ -31,7 +31,7 @@ from pvae_zoo.training.schedule import latent_noise, step_generator
 
 RECIPE = "imagenet64"
 _BATCH = 10
-_PER_LEVEL = ("kl_warmup_steps", "free_nats", "thumbnails")
+_PER_LEVEL = ("kl_warmup_steps", "thumbnails")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,7 @@ def latents_result(study: LatentsStudy, budget: LatentsBudget, workshop: Worksho
         """All images to learn from; few to validate on, which decides nothing."""
         images = split(which)
         if which == "train":
-            return images
+            return images.held()
         return ImageSet.of(images.read(random_subset(len(images), 2 * _BATCH), None), recipe.model.image)
 
     checkpoint = workshop.trained(recipe, f"{budget.name}/{study.name}", for_training)
