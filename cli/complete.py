@@ -47,7 +47,7 @@ def complete_command(paths: tuple[str, ...], rows: int | None, mask: Path | None
     repeated = np.repeat(inputs.images, n, axis=0)
     with progress_bar("steps") as progress:
         drawn = runtime.complete(
-            repeated, keep, seed=drawing.seed, temperature=drawing.temperature, progress=progress
+            repeated, keep, progress=progress, **drawing.noise
         )  # fmt: skip
     grid = completions(inputs.images, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
     names = [f"{stem}-{index}" for stem in inputs.stems() for index in range(n)]

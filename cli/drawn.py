@@ -18,6 +18,7 @@ from pvae_zoo.cli.options import (
     device_option,
     image_options,
     json_option,
+    latent_temperature_option,
     model_option,
     seed_option,
     temperature_option,
@@ -49,6 +50,7 @@ class Drawing:
     out: str
     seed: int
     temperature: float
+    latent_temperature: float
     device: Device
     threads: int | None
     as_json: bool
@@ -97,6 +99,7 @@ class Drawing:
             "model_sha256": runtime.bundle.digest,
             "seed": str(self.seed),
             "temperature": f"{self.temperature:g}",
+            "latent_temperature": f"{self.latent_temperature:g}",
             "provider": runtime.provider,
             "version": __version__,
             "command": shlex.join(["pvae-zoo", *click.get_current_context().meta[ARGUMENTS]]),
@@ -106,6 +109,13 @@ class Drawing:
             save_grid(grid, Path(self.out), levels=LEVELS, metadata=metadata, columns=columns)
             return [Path(self.out)]
         return save_images(drawn, self.out, levels=runtime.image.levels, metadata=metadata, names=names)
+
+    @property
+    def noise(self) -> dict[str, Any]:
+        """Seed and temperatures, as the methods of a model take them."""
+        return {
+            "seed": self.seed, "temperature": self.temperature, "latent_temperature": self.latent_temperature
+        }  # fmt: skip
 
     def report(self, runtime: PixelVAE, files: Sequence[Path], line: str, **facts: Any) -> None:
         """Say what was drawn: as JSON with these facts, or in one line after the target's name."""
@@ -127,7 +137,10 @@ def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[
 
         decorated: Any = gathered
         fitting = (image_options,) if reads_images else ()
-        choices = (seed_option, temperature_option, *fitting, device_option, threads_option, json_option)
+        choices = (
+            *(seed_option, temperature_option, latent_temperature_option, *fitting),
+            *(device_option, threads_option, json_option),
+        )
         for option in reversed((model_option, out_option(default_out), *choices)):
             decorated = option(decorated)
         result: Command = decorated

@@ -42,11 +42,10 @@ def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: Dra
             click.echo(f"Error: a path has two ends, and {len(inputs.names)} images could be used", err=True)
             click.get_current_context().exit(FAILED)
         ends = inputs.images
-    options = {"seed": drawing.seed, "temperature": drawing.temperature}
     rows = []
     with progress_bar("steps") as progress:
         for first in range(0, 1 if paths else 2 * n, 2):
-            rows.append(runtime.interpolate(ends, steps, first=first, progress=progress, **options))  # type: ignore[arg-type]
+            rows.append(runtime.interpolate(ends, steps, first=first, progress=progress, **drawing.noise))
     names = [f"{row:02}-{index:02}" for row in range(len(rows)) for index in range(steps)]
     files = drawing.save(runtime, np.concatenate(rows), names, steps)
     line = f"{len(rows)} path{'s' * (len(rows) > 1)} of {steps} images"

@@ -64,7 +64,7 @@ def _check_samples(folder: Path, as_json: bool) -> None:
 
     manifest = check_samples(folder)
     if as_json:
-        names = ("model", "model_sha256", "provider", "n", "seed", "temperature", "shards")
+        names = ("model", "model_sha256", "provider", "n", "seed", "temperature", "latent_temperature", "shards")
         echo_json({name: getattr(manifest, name) for name in names})
     else:
         echo(

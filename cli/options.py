@@ -117,13 +117,33 @@ threads_option = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all cores]"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def _checked_temperature(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    from pvae_zoo.runtime.drawing import COLDEST, HOTTEST
+
+    if not COLDEST <= value <= HOTTEST:  # "nan" passes a range type: it is neither below nor above
+        raise click.BadParameter(f"{value:g} is out of range: choose one from {COLDEST:g} to {HOTTEST:g}")
+    return value
+
+
 temperature_option = click.option(
     "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
+    type=float,
+    callback=_checked_temperature,
     default=1.0,
     show_default=True,
     metavar="T",
-    help="Divides the logits: below 1 smoother, 1 is the model itself.",
+    help="Divides the pixels' logits: below 1 smoother, 1 is the model itself.",
+)
+latent_temperature_option = click.option(
+    "--latent-temperature",
+    type=float,
+    callback=_checked_temperature,
+    default=1.0,
+    show_default=True,
+    metavar="T",
+    help="Widens what latents are drawn from: below 1 nearer to the mean image, 1 is the model itself.",
 )
 paths_argument = click.argument("paths", nargs=-1, required=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pvae_zoo.cli.drawn import Drawing, drawing_options
-from pvae_zoo.cli.options import paths_argument
+from pvae_zoo.cli.options import paths_argument, refuse
 from pvae_zoo.cli.output import exit_for_failures
 
 PAIRS_IN_A_ROW = 10
@@ -34,14 +34,15 @@ def reconstruct_command(paths: tuple[str, ...], level: str, drawing: Drawing) ->
     from pvae_zoo.runtime.layouts import pairs
 
     runtime = drawing.load()
+    if level == "bottom" or len(runtime.levels) == 2:
+        refuse("latent_temperature", because="no latents are drawn from a prior here: --level top does, of two levels")
     inputs = drawing.read(paths, runtime)
     with progress_bar("steps") as progress:
         drawn = runtime.reconstruct(
             inputs.images,
             level=level,  # type: ignore[arg-type]
-            seed=drawing.seed,
-            temperature=drawing.temperature,
             progress=progress,
+            **drawing.noise,
         )
     columns = min(PAIRS_IN_A_ROW, len(drawn))
     grid = pairs(inputs.images, drawn, levels=runtime.image.levels, columns=columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
     device_option,
     json_option,
+    latent_temperature_option,
     model_option,
     seed_option,
     shard_option,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--n", "-n", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="How many.")
 @seed_option
 @temperature_option
+@latent_temperature_option
 @click.option(
     "--out", "-o", default="samples.png", show_default=True, metavar="TARGET", help="x.png, x.npy, x.npz or folder/."
 )
@@ -56,6 +58,7 @@ def sample_command(
     n: int,
     seed: int,
     temperature: float,
+    latent_temperature: float,
     out: str,
     columns: int | None,
     order: str,
@@ -93,19 +96,17 @@ def sample_command(
         check_trace(trace)
     command = ["pvae-zoo", "sample", "--model", model, "--n", str(n), "--seed", str(seed)]
     command += [] if temperature == 1 else ["--temperature", f"{temperature:g}"]
+    command += [] if latent_temperature == 1 else ["--latent-temperature", f"{latent_temperature:g}"]
+    noise: dict[str, Any] = {"n": n, "seed": seed, "temperature": temperature, "latent_temperature": latent_temperature}
     if shard is not None:
-        _draw_shard(
-            model, n, seed, temperature, shard, out, shlex.join(command), batch_size, order, device, threads, as_json
-        )
+        _draw_shard(model, noise, shard, out, shlex.join(command), batch_size, order, device, threads, as_json)
         return
     runtime = load_model(model, device, threads)
-    drawn = _drawn(runtime, n, seed, temperature)
+    drawn = _drawn(runtime, noise)
     start = time.perf_counter()
     with progress_bar("steps") as progress:
         images = runtime.sample(
-            n,
-            seed=seed,
-            temperature=temperature,
+            **noise,
             batch_size=batch_size,
             order=order,  # type: ignore[arg-type]
             progress=progress,
@@ -127,9 +128,7 @@ def sample_command(
             "model": runtime.name,
             "model_sha256": runtime.bundle.digest,
             "provider": runtime.provider,
-            "n": n,
-            "seed": seed,
-            "temperature": temperature,
+            **noise,
             "seconds": round(seconds, 3),
             "files": [str(file) for file in files],
         })  # fmt: skip
@@ -138,26 +137,22 @@ def sample_command(
         click.echo(f"{where}: {n} image{'s' * (n > 1)} of {runtime.name} in {seconds:.1f} s on {runtime.provider}")
 
 
-def _drawn(runtime: PixelVAE, n: int, seed: int, temperature: float) -> Drawn:
+def _drawn(runtime: PixelVAE, noise: dict[str, Any]) -> Drawn:
     import pvae_zoo
     from pvae_zoo.scale.samples import Drawn
 
     return Drawn(
         model=runtime.name,
         model_sha256=runtime.bundle.digest,
-        n=n,
-        seed=seed,
-        temperature=temperature,
         provider=runtime.provider,
         version=pvae_zoo.__version__,
+        **noise,
     )
 
 
 def _draw_shard(
     model: str,
-    n: int,
-    seed: int,
-    temperature: float,
+    noise: dict[str, Any],
     shard: Shard,
     out: str,
     command: str,
@@ -175,7 +170,7 @@ def _draw_shard(
         runtime = load_model(model, device, threads)
         manifest, count = draw_shard(
             runtime,
-            _drawn(runtime, n, seed, temperature),
+            _drawn(runtime, noise),
             shard,
             Path(out),
             command=command,
@@ -186,7 +181,7 @@ def _draw_shard(
         )
     path = manifest_path(Path(out), shard)
     if as_json:
-        report = {"path": str(path), "model": runtime.name, "model_sha256": runtime.bundle.digest, "n": n, "seed": seed}
+        report = {"path": str(path), "model": runtime.name, "model_sha256": runtime.bundle.digest, **noise}
         echo_json(report | {"shard": str(shard), "drawn": count, "files": list(manifest.files)})
     else:
         have = len(manifest.files)

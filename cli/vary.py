@@ -40,7 +40,7 @@ def vary_command(level: str, n: int, drawing: Drawing) -> None:
     with progress_bar("steps") as progress:
         for row in levels:
             rows.append(
-                runtime.vary(row, n, seed=drawing.seed, temperature=drawing.temperature, progress=progress)  # type: ignore[arg-type]
+                runtime.vary(row, n, progress=progress, **drawing.noise)  # type: ignore[arg-type]
             )
     names = [f"{row}-{index:02}" for row in levels for index in range(n)]
     files = drawing.save(runtime, np.concatenate(rows), names, n)

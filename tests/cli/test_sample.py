@@ -34,13 +34,13 @@ def test_a_grid_and_one_line(run, model, files):
 
 
 def test_the_png_says_how_to_draw_it_again(run, model, eight):
-    run("sample", "--model", model, "--n", 3, "--seed", 7, "--temperature", 0.5, "--out", "a.png")
+    run("sample", "--model", model, "--n", 3, "--seed", 7, "--temperature", 0.5, "--latent-temperature", 0.9, "--out", "a.png")
     notes = read_metadata("a.png")
     assert notes["model_sha256"] == eight.bundle.digest
     assert (notes["model"], notes["seed"], notes["n"], notes["temperature"]) == ("tiny", "7", "3", "0.5")
     assert notes["version"] == pvae_zoo.__version__ and notes["provider"] == "CPUExecutionProvider"
     command = shlex.split(notes["command"])
-    assert command == ["pvae-zoo", *shlex.split(f"sample --model {model} --n 3 --seed 7 --temperature 0.5")]
+    assert command == ["pvae-zoo", *shlex.split(f"sample --model {model} --n 3 --seed 7 --temperature 0.5 --latent-temperature 0.9")]
     run(*command[1:], "--out", "b.png")
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
@@ -84,6 +84,7 @@ def test_json_is_all_of_stdout(run, model, eight):
         "n": 2,
         "seed": 0,
         "temperature": 1.0,
+        "latent_temperature": 1.0,
         "files": ["x/00000.png", "x/00001.png"],
     }
 
@@ -100,7 +101,8 @@ def test_impossible_options_are_usage_errors(run, model, files, options):
 
 def test_temperature_must_be_a_number(run, model, files):
     result = run("sample", "--model", model, "--temperature", "nan")
-    assert result.exit_code == 1 and "temperature nan must be above 0" in result.stderr and files() == []
+    assert result.exit_code == 2 and "nan is out of range: choose one from 1e-06 to 1e+06" in result.stderr
+    assert files() == []
 
 
 def test_a_wrong_name_suggests_the_nearest(run, zoo):

@@ -4,7 +4,10 @@ import type { NoiseChoice, Score } from "./runtime/model";
 
 export interface Operations {
   open: { args: { folder: string }; result: BundleConfig };
-  sample: { args: { seed: bigint; first: number; count: number; temperature: number }; result: Uint8Array };
+  sample: {
+    args: { seed: bigint; first: number; count: number; temperature: number; latentTemperature: number };
+    result: Uint8Array;
+  };
   vary: { args: { seed: bigint; choice: NoiseChoice; temperature: number }; result: Uint8Array };
   topLatents: { args: { seed: bigint; choice: NoiseChoice }; result: Float32Array };
   complete: {

@@ -56,7 +56,8 @@ const handlers: Handlers = {
     model = found;
     return model.bundle.config;
   },
-  sample: ({ seed, first, count, temperature }, onPart) => opened().sample(seed, first, count, temperature, onPart),
+  sample: ({ seed, first, count, temperature, latentTemperature }, onPart) =>
+    opened().sample(seed, first, count, temperature, latentTemperature, onPart),
   vary: ({ seed, choice, temperature }, onPart) => opened().vary(seed, choice, temperature, onPart),
   topLatents: async ({ seed, choice }) => opened().topLatents(seed, choice),
   complete: ({ image, keep, count, seed, temperature }, onPart) =>

@@ -10,7 +10,13 @@ from pvae_zoo.runtime.networks import Images, Latent, Networks
 
 
 def resampled_z1(
-    networks: Networks, known: Images, keep: NDArray[np.bool_], index: int, candidates: int, seed: int
+    networks: Networks,
+    known: Images,
+    keep: NDArray[np.bool_],
+    index: int,
+    candidates: int,
+    seed: int,
+    temperature: float = 1.0,
 ) -> Latent:
     """One z1 ``(1, *latent_shape)`` from p(z | kept pixels) of one image.
 
@@ -22,16 +28,17 @@ def resampled_z1(
         keep: ``(1, 1, H, W)``, where something is.
         index: of the image, for its noise.
         candidates: at least 2.
+        temperature: of the latents, a factor of the priors' standard deviations.
     """
     half = candidates // 2
-    eps = latents.prior_noise(networks, seed, [index], half)
+    eps = latents.prior_noise(networks, seed, [index], half, temperature)
     from_prior = [networks.draw_z1(eps), *eps[1:]]
     q = networks.posteriors(known)
     from_posterior = latents.posterior_draws(networks, q, seed, [index], half)
     z = [np.concatenate(pair) for pair in zip(from_prior, from_posterior, strict=True)]
     log_prob = networks.log_prob(np.repeat(known, 2 * half, axis=0), z[0])
     log_kept = np.where(keep, log_prob, 0.0).reshape(2 * half, -1).sum(axis=1, dtype=np.float64)
-    log_prior = latents.log_prior(z, networks.priors(z))
+    log_prior = latents.log_prior(z, networks.priors(z), temperature)
     log_posterior = latents.log_posterior(z, [level.repeat(2 * half) for level in q])
     log_weights = log_kept + log_prior - np.logaddexp(log_prior, log_posterior)
     weights = np.cumsum(np.exp(log_weights - log_weights.max()))

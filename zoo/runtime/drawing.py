@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,9 @@ from pvae_zoo.runtime.wavefront import Order
 COLDEST = 1e-6
 """The lowest temperature: logits divided by much less are infinite in float32, and their softmax is not a number."""
 
+HOTTEST = 1e6
+"""The highest: all values are as likely as each other long before, and float32 ends not far above."""
+
 
 @dataclass(frozen=True)
 class PixelNoise:
@@ -29,7 +31,7 @@ class PixelNoise:
         temperature: divides the logits; 1 is the model itself.
 
     Raises:
-        PvaeZooError: if the temperature is not positive, finite and at least `COLDEST`.
+        PvaeZooError: if the temperature is not between `COLDEST` and `HOTTEST`.
     """
 
     seed: int
@@ -37,10 +39,17 @@ class PixelNoise:
     temperature: float
 
     def __post_init__(self) -> None:
-        if not COLDEST <= self.temperature < math.inf:
-            raise PvaeZooError(
-                f"temperature {self.temperature:g} must be above 0, from {COLDEST:g} on (1 is the model itself)"
-            )
+        check_temperature("temperature", self.temperature)
+
+
+def check_temperature(name: str, value: float) -> None:
+    """Refuse a temperature out of range.
+
+    Raises:
+        PvaeZooError: naming it, if it is not between `COLDEST` and `HOTTEST`.
+    """
+    if not COLDEST <= value <= HOTTEST:
+        raise PvaeZooError(f"{name} {value:g} must be from {COLDEST:g} to {HOTTEST:g} (1 is the model itself)")
 
 
 def draw_steps(networks: Networks, count: int, order: Order = "wavefront") -> int:

@@ -19,9 +19,16 @@ from pvae_zoo.runtime.scoring import Gaussian, standard_log_prob
 Array = NDArray[np.float64]
 
 
-def prior_noise(networks: Networks, seed: int, indices: Sequence[int], samples: int = 1) -> list[Latent]:
-    """Standard normal noise of each level for images by index; more samples continue each image's stream."""
-    return [_normals(networks, seed, indices, level, level, samples) for level in range(1, networks.levels + 1)]
+def prior_noise(
+    networks: Networks, seed: int, indices: Sequence[int], samples: int = 1, temperature: float = 1.0
+) -> list[Latent]:
+    """Normal noise of each level for images by index; more samples continue each image's stream.
+
+    Args:
+        temperature: standard deviation of the noise, and so a factor of that of every prior; 1 is the model itself.
+    """
+    levels = range(1, networks.levels + 1)
+    return [np.float32(temperature) * _normals(networks, seed, indices, level, level, samples) for level in levels]
 
 
 def posterior_noise(networks: Networks, seed: int, indices: Sequence[int], samples: int = 1) -> list[Latent]:
@@ -38,9 +45,14 @@ def posterior_draws(
     return [q.repeat(samples).sample(e) for q, e in zip(posteriors, eps, strict=True)]
 
 
-def log_prior(latents: Sequence[Latent], priors: Sequence[Gaussian | None]) -> Array:
-    """log p(z1|z2) + log p(z2) of each draw, in nats."""
-    terms = [standard_log_prob(z) if p is None else p.log_prob(z) for z, p in zip(latents, priors, strict=True)]
+def log_prior(latents: Sequence[Latent], priors: Sequence[Gaussian | None], temperature: float = 1.0) -> Array:
+    """log p(z1|z2) + log p(z2) of each draw, in nats, the priors' standard deviations times ``temperature``."""
+    terms = [
+        standard_log_prob(z / np.float32(temperature)) - z[0].size * math.log(temperature)
+        if p is None
+        else Gaussian(p.mean, p.log_std + np.float32(math.log(temperature))).log_prob(z)
+        for z, p in zip(latents, priors, strict=True)
+    ]
     total: Array = np.sum(terms, axis=0)
     return total
 

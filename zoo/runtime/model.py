@@ -21,7 +21,7 @@ from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.runtime import latents
 from pvae_zoo.runtime.bounds import score
 from pvae_zoo.runtime.completion import resampled_z1
-from pvae_zoo.runtime.drawing import PixelNoise, draw_from_noise, draw_from_z1, draw_steps, part_of
+from pvae_zoo.runtime.drawing import PixelNoise, check_temperature, draw_from_noise, draw_from_z1, draw_steps, part_of
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.scoring import Gaussian, Scores
@@ -81,6 +81,7 @@ class PixelVAE:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        latent_temperature: float = 1.0,
         first: int = 0,
         batch_size: int | None = None,
         order: Order = "wavefront",
@@ -94,6 +95,8 @@ class PixelVAE:
             n: how many, at least 1.
             seed: of all noise, 0 to 2^63 - 1.
             temperature: divides the pixels' logits: below 1 smoother, above 1 rougher; 1 is the model itself.
+            latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
+                image; 1 is the model itself.
             first: index of the first image.
             batch_size: images drawn at once, which bounds the memory; by itself as many as fit `SAMPLE_BYTES`.
             order: "wavefront", or "raster" for comparison.
@@ -105,6 +108,7 @@ class PixelVAE:
         _check_at_least(1, "n", n)
         _check_at_least(1, "batch_size", batch_size or 1)
         _check_at_least(0, "first", first)
+        check_temperature("latent_temperature", latent_temperature)
         indices = range(first, first + n)
         batch = batch_size or self.sample_batch
         chunks = [indices[start : start + batch] for start in range(0, n, batch)]
@@ -112,7 +116,7 @@ class PixelVAE:
         drawn = []
         for number, chunk in enumerate(chunks):
             report = part_of(progress, sum(steps[:number]), sum(steps))
-            eps = latents.prior_noise(self.networks, seed, chunk)
+            eps = latents.prior_noise(self.networks, seed, chunk, temperature=latent_temperature)
             pixels = PixelNoise(seed, chunk, temperature)
             drawn.append(draw_from_noise(self.networks, eps, pixels, order=order, progress=report))
         return np.concatenate(drawn)
@@ -156,6 +160,7 @@ class PixelVAE:
         level: Level = "bottom",
         seed: int = 0,
         temperature: float = 1.0,
+        latent_temperature: float = 1.0,
         progress: Progress | None = None,
     ) -> Images:
         """Encode images and draw new ones from their latents: what z keeps of them.
@@ -163,15 +168,17 @@ class PixelVAE:
         Args:
             images: uint8 ``(N, C, H, W)``.
             level: "bottom" keeps z1; "top", of a model with two levels, keeps z2 and draws z1 anew.
+            latent_temperature: a factor of the standard deviation of p(z1|z2), where z1 is drawn anew.
         """
         self._check(images)
+        check_temperature("latent_temperature", latent_temperature)
         if level not in ("top", "bottom"):
             raise PvaeZooError(f"level {level!r}: images are reconstructed from the top or the bottom latents")
         indices = range(len(images))
         z = latents.posterior_draws(self.networks, self.networks.posteriors(images), seed, indices)
         z1 = z[0]
         if level == "top" and len(z) > 1:
-            eps = latents.prior_noise(self.networks, seed, indices)
+            eps = latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
             z1 = self.networks.draw_z1([eps[0], z[1]])
         return draw_from_z1(self.networks, z1, PixelNoise(seed, indices, temperature), progress=progress)
 
@@ -182,6 +189,7 @@ class PixelVAE:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        latent_temperature: float = 1.0,
         first: int = 0,
         progress: Progress | None = None,
     ) -> Images:
@@ -193,6 +201,8 @@ class PixelVAE:
         Args:
             level: whose noise differs: "top" (z2, or the z of a model with one level), "bottom" (z1), "pixels".
             n: how many.
+            latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
+                image; 1 is the model itself.
             first: index of the image whose noise is shared.
 
         Returns:
@@ -200,10 +210,14 @@ class PixelVAE:
         """
         _check_at_least(1, "n", n)
         _check_at_least(0, "first", first)
+        check_temperature("latent_temperature", latent_temperature)
         if level not in self.levels:
             raise PvaeZooError(f"{self.name} has no noise of level {level!r}: choose {' or '.join(self.levels)}")
         held, varied = [first] * n, range(first, first + n)
-        fixed, free = (latents.prior_noise(self.networks, seed, indices) for indices in (held, varied))
+        fixed, free = (
+            latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
+            for indices in (held, varied)
+        )
         position = {"top": len(free) - 1, "bottom": 0}.get(level)
         eps = [b if number == position else a for number, (a, b) in enumerate(zip(fixed, free, strict=True))]
         pixels = PixelNoise(seed, varied if level == "pixels" else held, temperature)
@@ -216,6 +230,7 @@ class PixelVAE:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        latent_temperature: float = 1.0,
         first: int = 0,
         progress: Progress | None = None,
     ) -> Images:
@@ -225,6 +240,8 @@ class PixelVAE:
             ends: two images uint8 ``(2, C, H, W)``, whose posterior means are the ends; or None for the latents of
                 ``sample(2, seed=seed, first=first)``.
             steps: images on the path, its ends included.
+            latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
+                image; 1 is the model itself.
             first: index of the image whose noise is held.
 
         Returns:
@@ -232,15 +249,16 @@ class PixelVAE:
         """
         _check_at_least(2, "steps", steps)
         _check_at_least(0, "first", first)
+        check_temperature("latent_temperature", latent_temperature)
         if ends is None:
-            top = latents.prior_noise(self.networks, seed, [first, first + 1])[-1]
+            top = latents.prior_noise(self.networks, seed, [first, first + 1], temperature=latent_temperature)[-1]
         else:
             self._check(ends)
             if len(ends) != 2:
                 raise PvaeZooError(f"{len(ends)} images: a path has two ends")
             top = self.networks.posteriors(ends)[-1].mean
         held = [first] * steps
-        eps = latents.prior_noise(self.networks, seed, held)
+        eps = latents.prior_noise(self.networks, seed, held, temperature=latent_temperature)
         eps[-1] = latents.interpolate(top[:1], top[1:], steps)
         return draw_from_noise(self.networks, eps, PixelNoise(seed, held, temperature), progress=progress)
 
@@ -251,6 +269,7 @@ class PixelVAE:
         *,
         seed: int = 0,
         temperature: float = 1.0,
+        latent_temperature: float = 1.0,
         candidates: int = 64,
         progress: Progress | None = None,
     ) -> Images:
@@ -264,19 +283,24 @@ class PixelVAE:
         Args:
             images: uint8 ``(N, C, H, W)``.
             keep: where to keep, ``(H, W)`` or ``(N, H, W)``.
+            latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
+                image; 1 is the model itself.
             candidates: latents weighed for each image, at least 2.
 
         Returns:
             uint8 ``(N, C, H, W)``, equal to ``images`` wherever ``keep`` is true.
         """
         self._check(images)
+        check_temperature("latent_temperature", latent_temperature)
         shape = (len(images), self.image.height, self.image.width)
         if keep.shape not in (shape, shape[1:]):
             raise PvaeZooError(f"the mask has shape {keep.shape}; expected {shape[1:]} or {shape}")
         keep = np.broadcast_to(keep, shape)[:, None]
         known = np.where(keep, images, 0).astype(np.uint8)
         z1 = np.concatenate([
-            resampled_z1(self.networks, known[i : i + 1], keep[i : i + 1], i, max(2, candidates), seed)
+            resampled_z1(
+                self.networks, known[i : i + 1], keep[i : i + 1], i, max(2, candidates), seed, latent_temperature
+            )
             for i in range(len(images))
         ])  # fmt: skip
         given = np.where(keep, images.astype(np.int64), -1)

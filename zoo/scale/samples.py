@@ -37,6 +37,7 @@ class Drawn:
     n: int
     seed: int
     temperature: float
+    latent_temperature: float
     provider: str
     version: str
 
@@ -126,6 +127,7 @@ def draw_shard(
                 len(span),
                 seed=drawn.seed,
                 temperature=drawn.temperature,
+                latent_temperature=drawn.latent_temperature,
                 first=span.start,
                 order=order,
                 progress=lambda done, total: check(),

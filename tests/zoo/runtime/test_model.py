@@ -348,14 +348,19 @@ def test_impossible_requests_are_refused(gates):
     assert error_of(lambda: model.sample(1, first=-1)) == "first is -1; it must be at least 0"
     for call in (model.sample, lambda n, **options: model.nll(images, **options)):
         assert error_of(lambda call=call: call(1, seed=-1)).startswith("seed -1 is out of range: choose one from 0 to")
-    for temperature in (0, -1.0, math.nan, math.inf, 1e-45):
+    for temperature in (0, -1.0, math.nan, math.inf, 1e-45, 1e39):
         for call in (
             lambda t=temperature: model.sample(1, temperature=t),
             lambda t=temperature: model.decode(z1, temperature=t),
             lambda t=temperature: model.reconstruct(images, temperature=t),
             lambda t=temperature: model.complete(images, np.ones((7, 6), bool), temperature=t),
+            lambda t=temperature: model.sample(1, latent_temperature=t),
+            lambda t=temperature: model.vary("top", 2, latent_temperature=t),
+            lambda t=temperature: model.interpolate(None, 2, latent_temperature=t),
+            lambda t=temperature: model.reconstruct(images, latent_temperature=t),
+            lambda t=temperature: model.complete(images, np.ones((7, 6), bool), latent_temperature=t),
         ):
-            assert f"temperature {temperature:g} must be above 0" in error_of(call)
+            assert f"temperature {temperature:g} must be from 1e-06 to 1e+06" in error_of(call)
     assert error_of(lambda: model.decode(z1[:, :2])) == "z1 has shape (2, 2); tiny takes (N, 3) with at least one row"
     assert error_of(lambda: model.decode(z1[:0])) == "z1 has shape (0, 3); tiny takes (N, 3) with at least one row"
     assert error_of(lambda: model.vary("bottom")) == "tiny has no noise of level 'bottom': choose top or pixels"
@@ -372,3 +377,25 @@ def test_load_opens_a_folder(gates):
     model = pvae_zoo.load(str(gates.bundle.folder), device="cpu", threads=1)
     assert (model.name, model.provider, model.threads) == ("tiny", CPU, 1)
     assert model.image == gates.model.architecture.image
+
+
+def test_the_temperature_of_latents_widens_what_they_are_drawn_from(tiny):
+    model, indices = load(tiny), range(4)
+    eps = [np.float32(0.25) * e for e in latents.prior_noise(model.networks, 5, indices)]
+    expected = runtime.draw_from_noise(model.networks, eps, runtime.PixelNoise(5, indices, 1.0))
+    assert np.array_equal(model.sample(4, seed=5, latent_temperature=0.25), expected)
+    assert np.array_equal(model.sample(4, seed=5, latent_temperature=1.0), model.sample(4, seed=5))
+    for level in model.levels:
+        first = model.vary(level, 2, seed=5, latent_temperature=0.25)[0]
+        assert np.array_equal(first, expected[0])
+    path = model.interpolate(None, 3, seed=5, latent_temperature=0.25)
+    assert np.array_equal(path[0], expected[0])
+
+
+def test_a_prior_of_another_temperature_has_the_density_of_its_width():
+    z = np.linspace(-2, 2, 12, dtype=np.float32).reshape(2, 6)
+    narrow = Gaussian(np.zeros((2, 6), np.float32), np.full((2, 6), math.log(0.5), np.float32))
+    assert np.allclose(latents.log_prior([z], [None], 0.5), narrow.log_prob(z))
+    wide = Gaussian(np.ones((2, 6), np.float32), np.full((2, 6), math.log(3.0), np.float32))
+    halved = Gaussian(wide.mean, wide.log_std + np.float32(math.log(0.5)))
+    assert np.allclose(latents.log_prior([z], [wide], 0.5), halved.log_prob(z))

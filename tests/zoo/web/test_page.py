@@ -86,9 +86,11 @@ def test_a_seed_draws_what_it_draws_in_python(browser, mnist_url, name):
 def test_a_large_seed_and_a_temperature(browser, mnist_url, mnist):
     seed = 2**63 - 1
     *_, found = browser(
-        goto(mnist_url, seed=seed, temperature=0.7), wait("sample", "An image"), do("pixels", at=PICTURES["sample"])
+        goto(mnist_url, **{"seed": seed, "temperature": 0.7, "latent-temperature": 0.8}),
+        wait("sample", "An image"),
+        do("pixels", at=PICTURES["sample"]),
     )
-    assert share_equal(values(found, 2), mnist.sample(1, seed=seed, temperature=0.7)) >= SAME
+    assert share_equal(values(found, 2), mnist.sample(1, seed=seed, temperature=0.7, latent_temperature=0.8)) >= SAME
 
 
 def test_pixels_appear_while_they_are_drawn_and_the_page_stays_awake(browser, mnist_url):

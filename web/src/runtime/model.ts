@@ -80,10 +80,13 @@ export class PixelVAE {
   }
 
   /** Images by index, as `pvae-zoo sample` draws them. */
-  async sample(seed: bigint, first: number, count: number, temperature: number, onPart: OnPart): Promise<Uint8Array> {
+  async sample(
+    seed: bigint, first: number, count: number, temperature: number, latentTemperature: number, onPart: OnPart,
+  ): Promise<Uint8Array> {
+    const width = Math.fround(latentTemperature); // in float32, as Python has it
     const indices = Array.from({ length: count }, (_, i) => BigInt(first + i));
     const eps = this.bundle.config.latents.map((_, level) =>
-      joined(indices.map((index) => this.noise(seed, index, level))),
+      joined(indices.map((index) => this.noise(seed, index, level))).map((value) => width * value),
     );
     const [z1, before] = await this.drawZ1(eps, count, this.pixelSteps, onPart);
     return this.drawPixels(z1, seed, indices, temperature, null, shifted(onPart, before));

@@ -80,7 +80,7 @@ export class CompletePanel implements Panel {
   private useSample(): void {
     void this.elements.attempt(async () => {
       const seed = randomSeed();
-      const args = { seed: BigInt(seed), first: 0, count: 1, temperature: 1 };
+      const args = { seed: BigInt(seed), first: 0, count: 1, temperature: 1, latentTemperature: 1 };
       const values = await this.model!.client.ask(
         "sample", args, ({ done, total }) => this.elements.progress(done / total), this.latest.begin(),
       );

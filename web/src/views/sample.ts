@@ -4,6 +4,8 @@ import { Latest } from "../client";
 import { canvasFor, paint } from "../painting";
 import { Elements, randomSeed, seconds, type Open, type Panel } from "../panel";
 
+const TEMPERATURES = ["temperature", "latent-temperature"] as const;
+
 export class SamplePanel implements Panel {
   private readonly elements = new Elements("sample");
   private readonly latest = new Latest();
@@ -13,14 +15,16 @@ export class SamplePanel implements Panel {
   constructor() {
     const { elements } = this;
     const { options } = readAddress();
-    for (const name of ["seed", "count", "temperature"]) {
+    for (const name of ["seed", "count", ...TEMPERATURES]) {
       const value = options.get(name);
       if (value !== null) elements.named(name).value = value;
     }
     const count = elements.named<HTMLSelectElement>("count");
     if (count.selectedIndex < 0) count.selectedIndex = 0;
-    this.showTemperature();
-    elements.named("temperature").addEventListener("input", () => this.showTemperature());
+    for (const name of TEMPERATURES) {
+      this.showTemperature(name);
+      elements.named(name).addEventListener("input", () => this.showTemperature(name));
+    }
     elements.form.addEventListener("submit", () => this.draw());
     elements.named("dice").addEventListener("click", () => {
       elements.named("seed").value = String(randomSeed());
@@ -37,9 +41,9 @@ export class SamplePanel implements Panel {
     if (!this.drawn) this.draw();
   }
 
-  private showTemperature(): void {
-    const value = Number(this.elements.named("temperature").value);
-    this.elements.named<HTMLOutputElement>("temperature-value").value = value.toFixed(2);
+  private showTemperature(name: string): void {
+    const value = Number(this.elements.named(name).value);
+    this.elements.named<HTMLOutputElement>(`${name}-value`).value = value.toFixed(2);
   }
 
   private draw(): void {
@@ -50,11 +54,12 @@ export class SamplePanel implements Panel {
       const { image, name } = model.config;
       const seed = elements.seed();
       const count = Number(elements.named("count").value);
-      const temperature = Number(elements.named("temperature").value);
+      const [temperature, latentTemperature] = TEMPERATURES.map((name) => Number(elements.named(name).value));
       noteAddress({
         seed: String(seed),
         count: count === 1 ? null : String(count),
         temperature: temperature === 1 ? null : String(temperature),
+        "latent-temperature": latentTemperature === 1 ? null : String(latentTemperature),
       });
       const label = (i: number): string => `Image ${i} of ${name}, seed ${seed}`;
       const canvases = Array.from({ length: count }, (_, i) => canvasFor(image, label(i)));
@@ -64,7 +69,7 @@ export class SamplePanel implements Panel {
       elements.status("");
       const start = performance.now();
       const values = await model.client.ask(
-        "sample", { seed, first: 0, count, temperature },
+        "sample", { seed, first: 0, count, temperature, latentTemperature },
         ({ done, total, pixels }) => {
           elements.progress(done / total);
           if (pixels) canvases.forEach((canvas, i) => paint(canvas, pixels, image, i));

@@ -36,7 +36,7 @@ export class ScorePanel implements Panel {
     void this.elements.attempt(async () => {
       const seed = randomSeed();
       this.elements.status("Drawing a sample");
-      const args = { seed: BigInt(seed), first: 0, count: 1, temperature: 1 };
+      const args = { seed: BigInt(seed), first: 0, count: 1, temperature: 1, latentTemperature: 1 };
       const values = await this.model!.client.ask("sample", args);
       await this.score(values, `Image 0 of seed ${seed}`);
     });
