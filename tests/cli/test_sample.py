@@ -34,13 +34,30 @@ def test_a_grid_and_one_line(run, model, files):
 
 
 def test_the_png_says_how_to_draw_it_again(run, model, eight):
-    run("sample", "--model", model, "--n", 3, "--seed", 7, "--temperature", 0.5, "--latent-temperature", 0.9, "--out", "a.png")
+    run(
+        "sample",
+        "--model",
+        model,
+        "--n",
+        3,
+        "--seed",
+        7,
+        "--temperature",
+        0.5,
+        "--latent-temperature",
+        0.9,
+        "--out",
+        "a.png",
+    )
     notes = read_metadata("a.png")
     assert notes["model_sha256"] == eight.bundle.digest
     assert (notes["model"], notes["seed"], notes["n"], notes["temperature"]) == ("tiny", "7", "3", "0.5")
     assert notes["version"] == pvae_zoo.__version__ and notes["provider"] == "CPUExecutionProvider"
     command = shlex.split(notes["command"])
-    assert command == ["pvae-zoo", *shlex.split(f"sample --model {model} --n 3 --seed 7 --temperature 0.5 --latent-temperature 0.9")]
+    assert command == [
+        "pvae-zoo",
+        *shlex.split(f"sample --model {model} --n 3 --seed 7 --temperature 0.5 --latent-temperature 0.9"),
+    ]
     run(*command[1:], "--out", "b.png")
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 

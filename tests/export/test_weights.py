@@ -170,7 +170,8 @@ def test_what_is_no_graph_is_one_line(gates, copy_bundle):
 @pytest.mark.parametrize("name", model_names())
 def test_the_models_of_the_zoo_are_read_out_of_their_graphs_and_exported_to_the_same_graphs(name, tmp_path):
     bundle = open_bundle(name)
-    if bundle.config.recipe is None:
-        pytest.skip("the bundle is of an older make")
     write_bundle(checkpoint_of(bundle), tmp_path)
-    assert Bundle(tmp_path).digest == bundle.digest
+    for role in bundle.config.roles:
+        # Beside the graph stands what the bundle says of its training, which newer versions say more of.
+        mine, theirs = (onnx.load(folder / f"{role}.onnx").graph for folder in (tmp_path, bundle.folder))
+        assert mine == theirs, role
