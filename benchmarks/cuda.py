@@ -20,7 +20,7 @@ import torch
 from sampling import noise_of_seed_0, timed
 
 import pvae_zoo
-from pvae_zoo.atomic import atomic_write
+from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample
 from pvae_zoo.export.weights import checkpoint_of

@@ -17,7 +17,7 @@ import sampling
 import scoring
 
 import pvae_zoo
-from pvae_zoo.atomic import atomic_write
+from pvae_zoo.base.atomic import atomic_write
 
 FOLDER = Path(__file__).parent
 SECTIONS = {"sampling": sampling.rows, "scoring": scoring.rows, "commands": commands.rows}

@@ -13,14 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
 import pvae_zoo
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import naive_sample
 from pvae_zoo.export.weights import checkpoint_of
-from pvae_zoo.registry import open_bundle
 from pvae_zoo.runtime import latents, noise
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.sessions import open_session
+from pvae_zoo.sources.registry import open_bundle
 
 Row = tuple[str, str, str]
 

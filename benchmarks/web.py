@@ -22,9 +22,9 @@ import numpy as np
 from sampling import timed
 
 import pvae_zoo
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.registry import model_names, open_bundle
+from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.sources.registry import model_names, open_bundle
 from pvae_zoo.web.server import SiteServer
 from pvae_zoo.web.site import make_site
 

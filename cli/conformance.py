@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.models import open_admitted
 from pvae_zoo.cli.options import FiniteRange, json_option, model_argument, refuse
 from pvae_zoo.cli.output import FAILED, echo, echo_json, table
-from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.conformance.results import Matrix, RuntimeResult
@@ -69,13 +69,13 @@ def conformance_command(
         pvae-zoo conformance mnist --runtimes tract,opencv --json
         pvae-zoo conformance zoo/bundles/mnist --save --card model_cards/mnist.md
     """
-    from pvae_zoo.atomic import atomic_write
-    from pvae_zoo.card import render_card
+    from pvae_zoo.base.atomic import atomic_write
     from pvae_zoo.cli.progress import progress_bar
     from pvae_zoo.conformance.matrix import measure
     from pvae_zoo.conformance.runtimes import chosen
     from pvae_zoo.conformance.stored import save_matrix
-    from pvae_zoo.registry import renew
+    from pvae_zoo.reporting.card import render_card
+    from pvae_zoo.sources.registry import renew
 
     try:
         asked = chosen(runtimes)

@@ -11,7 +11,7 @@ from pvae_zoo.cli.options import json_option
 from pvae_zoo.cli.output import FAILED, echo, echo_json, mebibytes, table
 
 if TYPE_CHECKING:
-    from pvae_zoo.diagnosis import Diagnosis
+    from pvae_zoo.checks.diagnosis import Diagnosis
 
 
 @click.command("doctor")
@@ -26,7 +26,7 @@ def doctor_command(offline: bool, as_json: bool) -> None:
     Example:
         pvae-zoo doctor
     """
-    from pvae_zoo.diagnosis import diagnose
+    from pvae_zoo.checks.diagnosis import diagnose
 
     found = diagnose(ask_hub=not offline)
     if as_json:

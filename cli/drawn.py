@@ -69,7 +69,7 @@ class Drawing:
     def read(self, paths: Sequence[str], runtime: PixelVAE) -> Inputs:
         """The images to draw from, made to fit as the options allow."""
         from pvae_zoo.cli.inputs import read_inputs
-        from pvae_zoo.runtime.fit import Fit
+        from pvae_zoo.data.fit import Fit
 
         return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import click
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.trust.printable import shown, spelled_lines
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.printable import shown, spelled_lines
 
 INTERRUPTED = 130
 DEBUG = "PVAE_ZOO_DEBUG"

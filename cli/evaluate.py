@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import device_option, json_option, model_argument, seed_option, threads_option
-from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.evaluation import CodecSizes, Evaluation, Row, Thumbnails
+    from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, Row, Thumbnails
 
 _LATENT_IMAGES = 200
 
@@ -84,16 +84,16 @@ def evaluate_command(
         pvae-zoo evaluate zoo/bundles/lsun --data data/rooms64.zip --split valid --codecs --jpeg 75 --jpeg 90 \\
             --latents --save --card model_cards/lsun.md
     """
-    from pvae_zoo.atomic import atomic_write
-    from pvae_zoo.card import render_card
+    from pvae_zoo.base.atomic import atomic_write
     from pvae_zoo.cli.models import load_model
     from pvae_zoo.cli.progress import progress_bar
-    from pvae_zoo.evaluation import save_evaluation
-    from pvae_zoo.measurement import Measurement
-    from pvae_zoo.registry import renew
-    from pvae_zoo.training.augmentation import Augmentation
-    from pvae_zoo.training.datasets import load_split
-    from pvae_zoo.training.image_store import Binarize
+    from pvae_zoo.data.augmentation import Augmentation
+    from pvae_zoo.data.datasets import load_split
+    from pvae_zoo.data.image_store import Binarize
+    from pvae_zoo.reporting.card import render_card
+    from pvae_zoo.reporting.evaluation import save_evaluation
+    from pvae_zoo.reporting.measurement import Measurement
+    from pvae_zoo.sources.registry import renew
 
     runtime = load_model(model, device, threads)
     # Images of another size are cropped as they were for the model's validation.
@@ -130,7 +130,7 @@ def evaluate_command(
 
 
 def _print(model: str, rows: list[Row]) -> None:
-    from pvae_zoo.evaluation import CodecSizes, Evaluation
+    from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation
 
     bits = 0.0
     for row in rows:

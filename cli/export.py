@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import json_option
 from pvae_zoo.cli.output import echo
 from pvae_zoo.cli.train import needs_torch
-from pvae_zoo.errors import PvaeZooError
 
 
 @click.command("export")

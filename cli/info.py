@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from pvae_zoo.bundle import describe_tensors
 from pvae_zoo.cli.models import open_named
 from pvae_zoo.cli.options import json_option, named_model
 from pvae_zoo.cli.output import bundle_size, echo, echo_json, image_shape, mebibytes, number, table
+from pvae_zoo.contract.config import describe_tensors
 
 
 @click.command("info")
@@ -26,7 +26,7 @@ def info_command(model: str, as_json: bool) -> None:
         pvae-zoo info mnist
         pvae-zoo info mnist --json
     """
-    from pvae_zoo.evaluation import stored_evaluations
+    from pvae_zoo.reporting.evaluation import stored_evaluations
 
     bundle = open_named(model)
     measured = stored_evaluations(bundle)
@@ -61,7 +61,7 @@ def info_command(model: str, as_json: bool) -> None:
 
 
 def _training(training: dict[str, Any]) -> str:
-    from pvae_zoo.card_training import training_time
+    from pvae_zoo.reporting.card_training import training_time
 
     parts = []
     if "images_seen" in training:

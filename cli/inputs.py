@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.cli.output import FAILED, echo, say_repeats
-from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.fit import Fit
-from pvae_zoo.runtime.images import ImageError, find_images
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.fit import Fit
+from pvae_zoo.data.images import ImageError, find_images
 
 
 @dataclass(frozen=True)

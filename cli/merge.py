@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import json_option
 from pvae_zoo.cli.output import echo, echo_json, exit_for_failures
 from pvae_zoo.cli.scores import print_scores
-from pvae_zoo.errors import PvaeZooError
 
 
 @click.command("merge")
@@ -44,7 +44,7 @@ def merge_command(folder: str, out: str | None, as_json: bool) -> None:
 
 
 def _merge_scores(folder: Path, out: str | None, as_json: bool) -> None:
-    from pvae_zoo.atomic import atomic_path
+    from pvae_zoo.base.atomic import atomic_path
     from pvae_zoo.scale.merge import ScoredParts
 
     parts = ScoredParts(folder)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import TRUST
-from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.bundle import Bundle
+    from pvae_zoo.contract.folder import Bundle
     from pvae_zoo.runtime.model import PixelVAE
 
 
 def open_named(model: str) -> Bundle:
     """The bundle of a model; one that was not named on the command line is an error that says who named it."""
-    from pvae_zoo.current import VARIABLE
-    from pvae_zoo.registry import open_bundle
+    from pvae_zoo.sources.current import VARIABLE
+    from pvae_zoo.sources.registry import open_bundle
 
     try:
         return open_bundle(model)

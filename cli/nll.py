@@ -29,7 +29,7 @@ from pvae_zoo.cli.progress import progress_bar
 from pvae_zoo.cli.scores import print_scores
 
 if TYPE_CHECKING:
-    from pvae_zoo.runtime.images import ImageSource
+    from pvae_zoo.data.images import ImageSource
     from pvae_zoo.runtime.score_files import Row
     from pvae_zoo.scale.scoring import Scoring
     from pvae_zoo.scale.shards import Shard
@@ -90,8 +90,8 @@ def nll_command(
         pvae-zoo nll digits/ --shard 3/8 --out parts/
         pvae-zoo nll digits/ --ray --workers 8 --out parts/
     """
-    from pvae_zoo.runtime.fit import Fit
-    from pvae_zoo.runtime.images import find_images
+    from pvae_zoo.data.fit import Fit
+    from pvae_zoo.data.images import find_images
     from pvae_zoo.scale.scoring import Scoring
 
     if shard is not None and use_ray:
@@ -145,7 +145,7 @@ def _score_shard(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    from pvae_zoo.scale.interrupts import prompt_stop
+    from pvae_zoo.base.interrupts import prompt_stop
     from pvae_zoo.scale.scoring import header_of, score_part
 
     with prompt_stop() as check, progress_bar("images") as show:
@@ -174,7 +174,7 @@ def _score_on_ray(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    from pvae_zoo.scale.interrupts import prompt_stop
+    from pvae_zoo.base.interrupts import prompt_stop
     from pvae_zoo.scale.ray_scoring import Cluster, score_on_ray
 
     bundle = open_admitted(model)

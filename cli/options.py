@@ -48,7 +48,7 @@ trust_option = click.option(
 
 
 def _current_model() -> str:
-    from pvae_zoo.current import current_model
+    from pvae_zoo.sources.current import current_model
 
     current = current_model()
     if current.note:

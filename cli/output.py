@@ -9,10 +9,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from pvae_zoo.trust.printable import spelled, spelled_lines
+from pvae_zoo.base.printable import spelled, spelled_lines
 
 if TYPE_CHECKING:
-    from pvae_zoo.bundle import Bundle
+    from pvae_zoo.contract.folder import Bundle
 
 FAILED = 1
 SOME_FAILED = 3

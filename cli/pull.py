@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import json_option, refuse
 from pvae_zoo.cli.output import bundle_size, echo, echo_json, mebibytes, table
-from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.pull import Plan, Pull
+    from pvae_zoo.sources.pull import Plan, Pull
 
 
 @click.command("pull")
@@ -41,7 +41,7 @@ def pull_command(
         pvae-zoo pull mnist --to bundles/mnist
         pvae-zoo pull someone/their-pixelvae@v1 --dry-run
     """
-    from pvae_zoo.pull import copy_bundle, needs_no_hub, plan, pull
+    from pvae_zoo.sources.pull import copy_bundle, needs_no_hub, plan, pull
 
     if dry_run:
         refuse("to", "force", "repair", "offline", because="--dry-run changes nothing")
@@ -75,7 +75,7 @@ def pull_command(
 
 def _made_current(name: str) -> str | None:
     """The name of the pulled model as the current one, None where it cannot be kept: that spoils no pull."""
-    from pvae_zoo.current import VARIABLE, make_current
+    from pvae_zoo.sources.current import VARIABLE, make_current
 
     try:
         current = make_current(name)

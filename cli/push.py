@@ -26,9 +26,9 @@ def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_jso
     Example:
         pvae-zoo push bundles/mnist someone/pixelvae-mnist --tag v1
     """
-    from pvae_zoo.bundle import Bundle
-    from pvae_zoo.hub.push import push_bundle
-    from pvae_zoo.names import parse_name
+    from pvae_zoo.contract.folder import Bundle
+    from pvae_zoo.publishing.push import push_bundle
+    from pvae_zoo.sources.names import parse_name
 
     meant = parse_name(repo, ())
     if getattr(meant, "repo", None) is None or getattr(meant, "revision", None) is not None:
@@ -64,9 +64,9 @@ def register_command(bundle: Path, license: str, published: str | None, as_json:
     """
     from dataclasses import asdict
 
-    from pvae_zoo.bundle import Bundle
-    from pvae_zoo.names import HubName, parse_name
-    from pvae_zoo.registry import REGISTRY, register
+    from pvae_zoo.contract.folder import Bundle
+    from pvae_zoo.sources.names import HubName, parse_name
+    from pvae_zoo.sources.registry import REGISTRY, register
 
     where = parse_name(published, ()) if published is not None else HubName("")
     if not isinstance(where, HubName) or (published and len(where.revision or "") != 40):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import json_option
-from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.paper.reproduce import Reproduction
@@ -84,7 +84,7 @@ def reproduce_command(
         from pvae_zoo.paper.reproduce import FIGURES, Missing
     except ImportError as error:
         raise PvaeZooError(f'{error.name} is not installed: run pip install "pvae-zoo[paper]"') from error
-    from pvae_zoo.atomic import atomic_write
+    from pvae_zoo.base.atomic import atomic_write
     from pvae_zoo.paper.page import render_page
     from pvae_zoo.paper.results import load_results
 

@@ -162,8 +162,8 @@ def _draw_shard(
     threads: int | None,
     as_json: bool,
 ) -> None:
+    from pvae_zoo.base.interrupts import prompt_stop
     from pvae_zoo.cli.progress import progress_bar
-    from pvae_zoo.scale.interrupts import prompt_stop
     from pvae_zoo.scale.samples import draw_shard, manifest_path
 
     with prompt_stop() as check, progress_bar("images") as progress:

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
+from pvae_zoo.base.printable import spelled
 from pvae_zoo.cli.output import echo, finite
-from pvae_zoo.trust.printable import spelled
 
 if TYPE_CHECKING:
     from pvae_zoo.runtime.score_files import Figures, Row, Summary

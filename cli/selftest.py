@@ -26,7 +26,7 @@ def selftest_command(model: str, device: str, as_json: bool) -> None:
         pvae-zoo selftest
         pvae-zoo selftest mnist --device cuda
     """
-    from pvae_zoo.selftest import self_test, verdict
+    from pvae_zoo.checks.selftest import self_test, verdict
 
     bundle = open_admitted(model)
     found = self_test(bundle, device)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.training.checkpoint import Checkpoint
@@ -109,7 +109,7 @@ def train_command(
         torchrun --nproc-per-node 2 -m pvae_zoo train mnist --data data/binarized_mnist
     """
     try:
-        from pvae_zoo.training.datasets import load_split
+        from pvae_zoo.data.datasets import load_split
         from pvae_zoo.training.distributed import joined_world
         from pvae_zoo.training.loop import Trainer
         from pvae_zoo.training.plots import plot_run

@@ -31,8 +31,8 @@ def use_command(name: str | None, as_json: bool) -> None:
         pvae-zoo use someone/their-pixelvae@v1
         pvae-zoo use
     """
-    from pvae_zoo.current import VARIABLE, current_model, make_current
-    from pvae_zoo.registry import open_bundle
+    from pvae_zoo.sources.current import VARIABLE, current_model, make_current
+    from pvae_zoo.sources.registry import open_bundle
 
     if name is not None:
         open_bundle(name)

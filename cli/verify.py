@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.models import open_admitted
 from pvae_zoo.cli.options import device_option, json_option, model_argument
 from pvae_zoo.cli.output import FAILED, echo, echo_json
-from pvae_zoo.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.bundle import Bundle
+    from pvae_zoo.contract.folder import Bundle
     from pvae_zoo.export.parity import Parity
 
 
@@ -39,8 +39,8 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
         pvae-zoo verify mnist
         pvae-zoo verify mnist --data data/binarized_mnist
     """
-    from pvae_zoo.registry import pinned_configs
-    from pvae_zoo.verification import verify_bundle
+    from pvae_zoo.checks.verification import verify_bundle
+    from pvae_zoo.sources.registry import pinned_configs
 
     bundle = open_admitted(model)
     found = verify_bundle(bundle, device)  # type: ignore[arg-type]

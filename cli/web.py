@@ -41,7 +41,7 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
         pvae-zoo web mnist ./my-bundle --port 9000 --open
         pvae-zoo web --out site/
     """
-    from pvae_zoo.registry import model_names
+    from pvae_zoo.sources.registry import model_names
     from pvae_zoo.web.server import SiteServer, is_loopback
     from pvae_zoo.web.site import built_page, make_site, write_site
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from pvae_zoo import registry
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import json_option
 from pvae_zoo.cli.output import bundle_size, echo, echo_json, image_shape, mebibytes, number, table
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.registry import model_names, resolve
+from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.sources import registry
+from pvae_zoo.sources.registry import model_names, resolve
 
 _HEAD = ["MODEL", "IMAGE", "PARAMETERS", "SIZE", "SPLIT", "NLL", "BITS/DIM", "IWAE", "PATH"]
 
@@ -52,7 +52,7 @@ def list_command(as_json: bool) -> None:
 
 def _places(current: Path | None) -> Iterator[tuple[str, Path]]:
     """Names with folders: what ships with the package, what was pulled, and the current model if it is neither."""
-    from pvae_zoo.hub.cache import cached_bundles
+    from pvae_zoo.sources.hub.cache import cached_bundles
 
     places = [(name, registry.bundles_folder() / name) for name in model_names()]
     places += [(f"{repo}@{folder.name[:8]}", folder) for repo, folder in cached_bundles()]
@@ -63,7 +63,7 @@ def _places(current: Path | None) -> Iterator[tuple[str, Path]]:
 
 def _current_folder() -> Path | None:
     """Where the current model lies, None if it is not here."""
-    from pvae_zoo.current import current_model
+    from pvae_zoo.sources.current import current_model
 
     current = current_model()
     if current.note:
@@ -100,7 +100,7 @@ def _summary(name: str, bundle: Bundle, figures: dict[str, Any] | None) -> dict[
 def _figures(bundle: Bundle) -> dict[str, Any] | None:
     """The bound from the most images, and their importance-weighted bound with the most draws: of the test split, or
     of the validation split where the test split was not read. None, with a note, where the file is damaged."""
-    from pvae_zoo.evaluation import own_evaluations
+    from pvae_zoo.reporting.evaluation import own_evaluations
 
     try:
         stored = own_evaluations(bundle)

@@ -12,20 +12,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.bundle import (
-    CONFIG,
-    FORMAT,
-    GOLDEN,
-    Bundle,
-    BundleConfig,
-    FileSpec,
-    GraphSpec,
-    LatentSpec,
-    StepSpec,
-    file_spec,
-)
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.config import FORMAT, BundleConfig, FileSpec, GraphSpec, LatentSpec, StepSpec
+from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle, file_spec
 from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.logits import plain_layer

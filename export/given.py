@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pvae_zoo.bundle import CONFIG, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.export.weights import checkpoint_of
-from pvae_zoo.registry import resolve
+from pvae_zoo.sources.registry import resolve
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, load_checkpoint
 
 

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from pvae_zoo.bundle import TensorSpec
+from pvae_zoo.contract.config import TensorSpec
 
 OPSET = 18
 IR_VERSION = 8

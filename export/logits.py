@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.pixelcnn import SmoothLogits, cosine_basis
 

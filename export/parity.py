@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import GOLDEN, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks.verification import gaps, largest_gap
+from pvae_zoo.contract.folder import GOLDEN, Bundle
+from pvae_zoo.data.datasets import load_split
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
@@ -25,9 +27,7 @@ from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
 from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.checkpoint import Checkpoint
-from pvae_zoo.training.datasets import load_split
 from pvae_zoo.training.recipe import Recipe
-from pvae_zoo.verification import gaps, largest_gap
 
 TOLERANCE = 1e-4
 FARTHEST = 1e-3
@@ -49,8 +49,8 @@ class Parity:
     """How far onnxruntime and PyTorch are apart on the same inputs.
 
     Attributes:
-        largest_difference: of each output, and of what each step graph drew, as `pvae_zoo.verification.largest_gap`
-            reckons it.
+        largest_difference: of each output, and of what each step graph drew, as
+            `pvae_zoo.checks.verification.largest_gap` reckons it.
         share_beyond: share of the values of each output that differ by more than 1e-4.
         elbo_bits_per_dim_difference: largest absolute difference of an image's bound.
         images: how many were compared.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from pvae_zoo.bundle import StepSpec
+from pvae_zoo.contract.config import StepSpec
 from pvae_zoo.export.blocks import array
 from pvae_zoo.export.categorical import Categorical, weights
 from pvae_zoo.export.graph import GraphBuilder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pvae_zoo.bundle import StepSpec
+from pvae_zoo.contract.config import StepSpec
 from pvae_zoo.export.blocks import limited_log_std
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.prior import map_prior

@@ -6,15 +6,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from pvae_zoo.atomic import atomic_write, write_error
-from pvae_zoo.bundle import CARD, Bundle
-from pvae_zoo.card import render_card
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write, write_error
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks.verification import Verification, verify_bundle
+from pvae_zoo.contract.folder import CARD, Bundle
 from pvae_zoo.export.bundle import write_bundle
 from pvae_zoo.export.parity import Parity, check_parity
-from pvae_zoo.pull import copy_bundle
+from pvae_zoo.reporting.card import render_card
+from pvae_zoo.sources.pull import copy_bundle
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, load_checkpoint
-from pvae_zoo.verification import Verification, verify_bundle
 
 
 @dataclass(frozen=True)

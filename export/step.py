@@ -1,8 +1,8 @@
 """Single-step graphs: the positions of a grid to compute now, given finished neighbours.
 
-Every layer's features live in a canvas, one row a padded position (see `pvae_zoo.bundle.Geometry`). A step gathers the
-neighbours of its positions, computes the new features, draws the values and writes both back. With one position an
-image it is the raster sampler, with a wavefront the fast one; the graph is the same.
+Every layer's features live in a canvas, one row a padded position (see `pvae_zoo.contract.config.Geometry`). A step
+gathers the neighbours of its positions, computes the new features, draws the values and writes both back. With one
+position an image it is the raster sampler, with a wavefront the fast one; the graph is the same.
 
 What the neighbours contribute is known before the step begins, for all image channels at once: one Gather and one Gemm
 a layer. What remains for each channel in turn (R, then G given R, then B given R and G) are small products of the
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import CanvasSpec, ContextSpec, Geometry, StepSpec
+from pvae_zoo.contract.config import CanvasSpec, ContextSpec, Geometry, StepSpec
 from pvae_zoo.export.blocks import array
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.models.masked_conv import MaskedConv2d

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from torch import nn
 
-from pvae_zoo.bundle import WEIGHTS, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import WEIGHTS, Bundle
 from pvae_zoo.export.graph import CONSTANTS, as_half
 from pvae_zoo.export.logits import cosines_of
 from pvae_zoo.models.decoder import GateContext

@@ -6,10 +6,10 @@ import numpy as np
 from onnx import TensorProto
 from torch import nn
 
+from pvae_zoo.contract.architecture import Architecture
 from pvae_zoo.export.blocks import array, as_rows, conv, from_rows, limited_log_std, masked_stack, residual, upsampling
 from pvae_zoo.export.categorical import weights
 from pvae_zoo.export.graph import GraphBuilder
-from pvae_zoo.models.architecture import Architecture
 from pvae_zoo.models.decoder import GateContext, NoContext
 from pvae_zoo.models.encoder import PosteriorHead, Stage
 from pvae_zoo.models.pixelvae import PixelVAE

@@ -20,10 +20,7 @@ os.environ.pop("HF_TOKEN", None)
 import pytest
 import torch
 
-from pvae_zoo import registry
-from pvae_zoo.bundle import CONFIG, Bundle
-from pvae_zoo.export.bundle import model_of, write_bundle
-from pvae_zoo.models.architecture import (
+from pvae_zoo.contract.architecture import (
     Architecture,
     DecoderConfig,
     EncoderConfig,
@@ -32,7 +29,10 @@ from pvae_zoo.models.architecture import (
     PixelCNNConfig,
     PriorConfig,
 )
+from pvae_zoo.contract.folder import CONFIG, Bundle
+from pvae_zoo.export.bundle import model_of, write_bundle
 from pvae_zoo.models.pixelvae import PixelVAE
+from pvae_zoo.sources import registry
 from pvae_zoo.training.checkpoint import Checkpoint, Progress
 from pvae_zoo.training.recipe import Recipe, TrainingConfig
 
@@ -57,7 +57,7 @@ def _own_cache() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_current_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What one test pulls is not what another means when it names no model."""
-    from pvae_zoo.current import VARIABLE, current_file
+    from pvae_zoo.sources.current import VARIABLE, current_file
 
     monkeypatch.delenv(VARIABLE, raising=False)
     kept = current_file()

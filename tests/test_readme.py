@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import pvae_zoo
-from pvae_zoo.card import readme_row, render_card
 from pvae_zoo.conformance.stored import conformance_rows, stored_matrix
-from pvae_zoo.evaluation import stored_evaluations
-from pvae_zoo.registry import model_names, open_bundle, resolve
+from pvae_zoo.reporting.card import readme_row, render_card
+from pvae_zoo.reporting.evaluation import stored_evaluations
+from pvae_zoo.sources.registry import model_names, open_bundle, resolve
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -26,11 +26,11 @@ LEFT_OUT = {
     "pvae-zoo reproduce": "needs data sets and hours",
     "pvae-zoo train": "needs a data set and hours",
     "pvae-zoo export": "needs a trained model",
-    "pvae-zoo register": "names no bundle; tests/hub/test_push.py",
-    "pvae-zoo push": "needs a network; tests/hub/test_push.py",
+    "pvae-zoo register": "names no bundle; tests/zoo/sources/hub/test_push.py",
+    "pvae-zoo push": "needs a network; tests/zoo/sources/hub/test_push.py",
     "pvae-zoo pull NAME": "names no model",
-    "pvae-zoo pull someone/": "needs a network; tests/hub/test_pull.py",
-    "pvae-zoo sample --model someone/": "needs a network; tests/hub/test_pull.py",
+    "pvae-zoo pull someone/": "needs a network; tests/zoo/sources/hub/test_pull.py",
+    "pvae-zoo sample --model someone/": "needs a network; tests/zoo/sources/hub/test_pull.py",
     "pvae-zoo merge DIR": "names no folder; merge parts/ is run",
 }
 # What other machines, or the user, have done before.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.runtime.model import PixelVAE
@@ -34,8 +34,8 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
     Raises:
         PvaeZooError: if there is no such model, its graphs are not admitted, or onnxruntime or the device is missing.
     """
-    from pvae_zoo.registry import open_bundle
     from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.sources.registry import open_bundle
     from pvae_zoo.trust.admission import admit
 
     bundle = open_bundle(model)
@@ -45,6 +45,6 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
 
 def list_models() -> list[str]:
     """Names of the models that ship with the package."""
-    from pvae_zoo.registry import model_names
+    from pvae_zoo.sources.registry import model_names
 
     return model_names()

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pvae_zoo import registry
-from pvae_zoo.bundle import Bundle
 from pvae_zoo.cli.app import cli
+from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.sources import registry
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ def spawn(tmp_path, eight):
 
     def spawn(*args, before="", stdout=subprocess.PIPE):
         vouched = repr({Bundle(eight.bundle.folder).config_sha256})
-        vouch = f"from pvae_zoo import registry\nregistry.pinned_configs = lambda: frozenset({vouched})"
+        vouch = f"from pvae_zoo.sources import registry\nregistry.pinned_configs = lambda: frozenset({vouched})"
         code = f"import sys\n{vouch}\n{before}\nfrom pvae_zoo.cli.app import main\nmain(sys.argv[1:])"
         command = [sys.executable, "-W", "error", "-c", code, *map(str, args)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}

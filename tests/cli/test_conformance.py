@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pvae_zoo.bundle import CONFORMANCE, Bundle
 from pvae_zoo.conformance.stored import conformance_table, stored_matrix
-from pvae_zoo.registry import read_registry, register
+from pvae_zoo.contract.folder import CONFORMANCE, Bundle
+from pvae_zoo.sources.registry import read_registry, register
 
 
 def test_the_table_has_a_line_for_each_runtime(run, model):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import pvae_zoo
-from pvae_zoo.current import current_file, current_model, make_current
 from pvae_zoo.runtime.pictures import read_metadata
+from pvae_zoo.sources.current import current_file, current_model, make_current
 
 DEFAULTED = {
     "info": ["info", "--json"],
@@ -87,7 +87,7 @@ def test_every_command_means_it_and_names_it(run, two, folder, name):
 
 @pytest.mark.parametrize("name", DEFAULTED)
 def test_a_run_that_names_its_model_does_not_look(run, model, folder, monkeypatch, name):
-    monkeypatch.setattr("pvae_zoo.current.current_model", lambda: pytest.fail("it looked"))
+    monkeypatch.setattr("pvae_zoo.sources.current.current_model", lambda: pytest.fail("it looked"))
     first, *rest = DEFAULTED[name]
     named = [model] if name in ("info", "verify", "selftest", "explain", "conformance") else ["--model", model]
     assert run(first, *named, *rest).exit_code == 0
@@ -137,7 +137,7 @@ def test_a_damaged_note_is_a_line_and_mnist(run, two, text):
 
 def test_a_pull_where_nothing_can_be_kept_is_a_pull(run, two, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("pvae_zoo.current.current_file", lambda: tmp_path / "file" / "current.json")
+    monkeypatch.setattr("pvae_zoo.sources.current.current_file", lambda: tmp_path / "file" / "current.json")
     result = run("pull", "lsun")
     assert result.exit_code == 0 and "Note: the current model stays what it was: cannot write" in result.stderr
     assert "is the current model now" not in result.stdout and current_model().name == "mnist"

@@ -2,9 +2,10 @@ import json
 
 import pytest
 
-from pvae_zoo import diagnosis, registry
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks import diagnosis
 from pvae_zoo.runtime.sessions import CPU, CUDA
+from pvae_zoo.sources import registry
 
 
 def test_a_sound_machine(run, zoo):
@@ -22,7 +23,7 @@ def test_torch_is_reported_and_not_imported(spawn, eight):
 
 def test_two_distributions(run, zoo, monkeypatch):
     both = {"onnxruntime": "1.30.0", "onnxruntime-gpu": "1.30.0"}
-    for module in ("pvae_zoo.diagnosis", "pvae_zoo.runtime.sessions"):
+    for module in ("pvae_zoo.checks.diagnosis", "pvae_zoo.runtime.sessions"):
         monkeypatch.setattr(f"{module}.installed_distributions", lambda: both)
     result = run("doctor")
     assert result.exit_code == 1 and "pip uninstall -y onnxruntime onnxruntime-gpu" in result.stdout

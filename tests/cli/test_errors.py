@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from pvae_zoo.bundle import CONFIG
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.app import COMMANDS, cli
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG
 
 OUT_OF_MEMORY = "Error: out of memory: lower --batch-size or the number of images\n"
 UNEXPECTED = " (unexpected: PVAE_ZOO_DEBUG=1 shows where it comes from)\n"

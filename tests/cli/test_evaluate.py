@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvae_zoo.bundle import EVALUATION, Bundle
-from pvae_zoo.evaluation import stored_codecs, stored_evaluations, stored_thumbnails
+from pvae_zoo.contract.folder import EVALUATION, Bundle
+from pvae_zoo.reporting.evaluation import stored_codecs, stored_evaluations, stored_thumbnails
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.bundle import CARD, CONFIG, Bundle
+from pvae_zoo.contract.folder import CARD, CONFIG, Bundle
 from pvae_zoo.export import step
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, load_checkpoint, save_checkpoint
 

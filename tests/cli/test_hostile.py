@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 from PIL import Image
 
-from pvae_zoo.bundle import CONFIG, EVALUATION
+from pvae_zoo.base.printable import spelled_lines
 from pvae_zoo.cli.app import COMMANDS, cli
-from pvae_zoo.trust.printable import spelled_lines
+from pvae_zoo.contract.folder import CONFIG, EVALUATION
 
 EVIL = "\x1b]0;owned\x07\u202egnp.\x9b\u2066x"
 EVIL_FILE = "evil\x1b[2J\u202e\n\x07"

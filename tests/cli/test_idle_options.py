@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.contract.folder import Bundle
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvae_zoo.scale.interrupts import prompt_stop
+from pvae_zoo.base.interrupts import prompt_stop
 
 HITS = 10
 # An interrupt between the opening of a file and the block that closes it leaves the closing to Python, which warns.

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pvae_zoo.bundle import CONFIG, file_spec
+from pvae_zoo.contract.folder import CONFIG, file_spec
 
 
 @pytest.fixture

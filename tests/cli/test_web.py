@@ -81,7 +81,7 @@ def test_a_port_that_is_taken(run, model, page):
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_it_serves_until_interrupted(eight, page, tmp_path, host):
     code = (
-        "import sys, pathlib\nfrom pvae_zoo import registry\nfrom pvae_zoo.web import site\n"
+        "import sys, pathlib\nfrom pvae_zoo.sources import registry\nfrom pvae_zoo.web import site\n"
         f"registry.pinned_configs = lambda: frozenset({{{eight.bundle.config_sha256!r}}})\n"
         f"site.built_page = lambda: pathlib.Path({str(page)!r})\n"
         "from pvae_zoo.cli.app import main\nmain(sys.argv[1:])"

@@ -6,11 +6,11 @@ import onnx
 import pytest
 
 import pvae_zoo
-from pvae_zoo import registry
-from pvae_zoo.bundle import CONFIG, EVALUATION, Bundle
-from pvae_zoo.evaluation import evaluate, save_evaluation
+from pvae_zoo.contract.folder import CONFIG, EVALUATION, Bundle
+from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.reporting.evaluation import evaluate, save_evaluation
+from pvae_zoo.sources import registry
 from pvae_zoo.training.checkpoint import save_checkpoint
-from pvae_zoo.training.datasets import ImageSet
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_pull_copies_a_bundle_that_works(run, zoo, eight):
 
 def test_pull_brings_the_card(run, zoo, tmp_path, monkeypatch):
     (tmp_path / "mnist.md").write_text("# card")
-    monkeypatch.setattr("pvae_zoo.pull.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr("pvae_zoo.sources.pull.resources.files", lambda package: tmp_path)
     assert run("pull", "mnist", "--to", "copy").exit_code == 0
     assert (tmp_path / "copy" / "README.md").read_text() == "# card"
 

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from pvae_zoo.bundle import CONFIG, GOLDEN, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.export.parity import check_parity
 from pvae_zoo.runtime.sessions import open_session

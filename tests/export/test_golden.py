@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.bundle import GOLDEN
+from pvae_zoo.checks.verification import GOLDEN_ROWS, golden_gap, golden_rows, with_contexts
+from pvae_zoo.contract.folder import GOLDEN
 from pvae_zoo.export.bundle import make_plain, model_of
 from pvae_zoo.export.golden import COUNT, SEED, golden_vectors
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample, share_drawn_otherwise
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import noise
 from pvae_zoo.runtime.model import PixelVAE
-from pvae_zoo.verification import GOLDEN_ROWS, golden_gap, golden_rows, with_contexts
 
 
 @pytest.fixture

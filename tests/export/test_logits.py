@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.export.logits import cosines_of, plain_layer, settled, weights_of
-from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.models.pixelcnn import SmoothLogits, cosine_basis
 
 SIZES = [(3, 256), (1, 256), (3, 4), (1, 5), (3, 3)]

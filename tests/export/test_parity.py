@@ -9,8 +9,8 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from pvae_zoo.bundle import CONFIG, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.export.parity import Parity, check_parity
 from pvae_zoo.runtime.model import PixelVAE
 

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.bundle import write_bundle
 from pvae_zoo.export.parity import check_parity
 from pvae_zoo.models.pixelvae import PixelVAE

@@ -9,11 +9,11 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from pvae_zoo.bundle import CONFIG, WEIGHTS, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG, WEIGHTS, Bundle
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.export.weights import checkpoint_of
-from pvae_zoo.registry import model_names, open_bundle
+from pvae_zoo.sources.registry import model_names, open_bundle
 from pvae_zoo.training.checkpoint import Progress
 
 

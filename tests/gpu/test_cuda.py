@@ -5,13 +5,13 @@ import pytest
 import torch
 
 import pvae_zoo
-from pvae_zoo.registry import open_bundle
+from pvae_zoo.checks.selftest import self_test
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, _BoundStep, step_feed
 from pvae_zoo.runtime.sessions import CUDA, import_onnxruntime
 from pvae_zoo.runtime.wavefront import steps
-from pvae_zoo.selftest import self_test
+from pvae_zoo.sources.registry import open_bundle
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.recipe import Thumbnail

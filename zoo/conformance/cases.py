@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import Bundle, BundleConfig
+from pvae_zoo.checks.verification import whole_image
+from pvae_zoo.contract.config import BundleConfig
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import place, step_feed
 from pvae_zoo.runtime.wavefront import Step, canvas_rows, steps
-from pvae_zoo.verification import whole_image
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[dict[str, NDArray[Any]]], Arrays]
@@ -97,7 +98,7 @@ def golden_case(bundle: Bundle, role: str, golden: Arrays, whole: Arrays) -> tup
 
     Args:
         golden: as they are stored.
-        whole: with whole contexts, which the graph is fed (`pvae_zoo.verification.with_contexts`).
+        whole: with whole contexts, which the graph is fed (`pvae_zoo.checks.verification.with_contexts`).
     """
     inputs, outputs = whole_image(bundle)[role]
     case = Case(role, tuple(outputs), ({name: whole[key] for name, key in inputs.items()},))

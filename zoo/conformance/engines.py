@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import GraphSpec
 from pvae_zoo.conformance.cases import Arrays, Run
+from pvae_zoo.contract.config import GraphSpec
 
 
 def _onnxruntime(path: Path, spec: GraphSpec) -> Run:

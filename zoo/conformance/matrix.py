@@ -25,14 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo import __version__
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.printable import shown
+from pvae_zoo.checks.selftest import machine
+from pvae_zoo.checks.verification import TOLERANCE
 from pvae_zoo.conformance.results import BITS, GraphResult, Matrix, RuntimeResult
 from pvae_zoo.conformance.runtimes import REFERENCE, RUNTIMES, Found, Runtime, find
 from pvae_zoo.conformance.worker import REPORT, SAMPLE, SAMPLE_FILE
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.selftest import machine
-from pvae_zoo.trust.printable import shown
-from pvae_zoo.verification import TOLERANCE
+from pvae_zoo.contract.folder import Bundle
 
 SECONDS = 300
 """That a runtime may take, in all."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance.cases import Arrays, Case
-from pvae_zoo.errors import PvaeZooError
 
 _ALIGNED = 8
 """Bytes that a tensor's place in the file is a multiple of: JavaScript's arrays ask for it."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import dacite
 
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.bundle import CONFORMANCE, Bundle
+from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.conformance.results import GraphResult, Matrix, RuntimeResult
+from pvae_zoo.contract.folder import CONFORMANCE, Bundle
 
 _TEXT = 1000
 _ROWS = 64

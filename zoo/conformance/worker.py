@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.checks.verification import first_line, golden_gap, read_golden, with_contexts
 from pvae_zoo.conformance.cases import Arrays, Case, Run, draw_sample, golden_case, golden_drawing, run_case
 from pvae_zoo.conformance.engines import ENGINES
 from pvae_zoo.conformance.node import run_in_node
 from pvae_zoo.conformance.operators import operator_of
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.runtime.sessions import open_session
-from pvae_zoo.verification import first_line, golden_gap, read_golden, with_contexts
 
 REPORT = "report.jsonl"
 SAMPLE = "sample"

@@ -8,8 +8,8 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-from pvae_zoo.bundle import BundleConfig, StepSpec
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.config import BundleConfig, StepSpec
 from pvae_zoo.trust.configuration import screen_config
 
 LANGUAGES = ("python", "javascript")

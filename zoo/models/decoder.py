@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import Architecture, stage_sizes
+from pvae_zoo.contract.architecture import Architecture, stage_sizes
 from pvae_zoo.models.pixelcnn import PixelCNN
 from pvae_zoo.models.upsampling import Upsampling
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import Architecture, EncoderConfig, LatentLevel, stage_sizes
+from pvae_zoo.contract.architecture import Architecture, EncoderConfig, LatentLevel, stage_sizes
 from pvae_zoo.models.gaussian import DiagonalGaussian, limited_log_std
 
 

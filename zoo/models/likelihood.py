@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.contract.architecture import ImageShape
 
 
 def pixel_log_prob(logits: Tensor, x: Tensor, image: ImageShape) -> Tensor:

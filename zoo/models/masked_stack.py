@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import PixelCNNConfig
+from pvae_zoo.contract.architecture import PixelCNNConfig
 from pvae_zoo.models.masked_conv import MaskedConv2d, Window
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import ImageShape, PixelCNNConfig
+from pvae_zoo.contract.architecture import ImageShape, PixelCNNConfig
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.masked_stack import MaskedStack
 

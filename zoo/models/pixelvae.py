@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import Architecture
+from pvae_zoo.contract.architecture import Architecture
 from pvae_zoo.models.decoder import Decoder
 from pvae_zoo.models.encoder import Encoder
 from pvae_zoo.models.gaussian import DiagonalGaussian

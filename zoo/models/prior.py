@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import Architecture, PriorConfig, stage_sizes
+from pvae_zoo.contract.architecture import Architecture, PriorConfig, stage_sizes
 from pvae_zoo.models.gaussian import DiagonalGaussian, limited_log_std
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.masked_stack import MaskedStack

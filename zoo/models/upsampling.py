@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import LatentLevel
+from pvae_zoo.contract.architecture import LatentLevel
 from pvae_zoo.models.encoder import ResidualBlock
 
 

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pvae_zoo.contract.architecture import Architecture, PixelCNNConfig
+from pvae_zoo.data.datasets import ImageSet, load_split
+from pvae_zoo.data.image_store import Split
 from pvae_zoo.export.bundle import model_of
-from pvae_zoo.models.architecture import Architecture, PixelCNNConfig
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.paper.codecs import random_subset
 from pvae_zoo.paper.results import LatentsResult
 from pvae_zoo.paper.training import Workshop
+from pvae_zoo.reporting.codecs import random_subset
 from pvae_zoo.runtime.scoring import bits_per_dim
-from pvae_zoo.training.datasets import ImageSet, load_split
-from pvae_zoo.training.image_store import Split
 from pvae_zoo.training.recipe import Recipe, TrainingConfig, load_recipe
 from pvae_zoo.training.schedule import latent_noise, step_generator
 

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.datasets import ImageSet, load_split
+from pvae_zoo.data.image_store import Split
 from pvae_zoo.export.bundle import model_of
-from pvae_zoo.models.architecture import ImageShape
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.paper.codecs import random_subset
 from pvae_zoo.paper.probe import Digits, probe_accuracy
 from pvae_zoo.paper.results import StudyResult
 from pvae_zoo.paper.studies import Budget, Study, study_recipe
 from pvae_zoo.paper.training import Workshop
-from pvae_zoo.training.datasets import ImageSet, load_split
-from pvae_zoo.training.image_store import Split
+from pvae_zoo.reporting.codecs import random_subset
 from pvae_zoo.training.schedule import latent_noise, step_generator
 
 _BATCH = 100

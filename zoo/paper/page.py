@@ -8,13 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 from string import Template
 
-from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.paper.photo_sections import codecs_section, figure5_section, imagenet64_section, latents_section
 from pvae_zoo.paper.reference import FIGURE_4, TABLE_1, TRAINED_ON
 from pvae_zoo.paper.results import Results, StudyResult
 from pvae_zoo.paper.studies import Budget, Study, table_studies
 from pvae_zoo.paper.tables import NOT_YET, listed, table
-from pvae_zoo.registry import model_names, open_bundle
+from pvae_zoo.reporting.evaluation import stored_evaluations
+from pvae_zoo.sources.registry import model_names, open_bundle
 
 
 def render_page(results: Results, budget: Budget, folder: Path, link: str) -> str:

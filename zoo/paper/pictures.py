@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.data.image_store import Images
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.pictures import save_grid
-from pvae_zoo.training.datasets import ImageSet
-from pvae_zoo.training.image_store import Images
 
 _CHUNK = 2000
 TEMPERATURES = (0.7, 0.85, 1.0, 1.15)

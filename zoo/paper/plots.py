@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pvae_zoo.atomic import atomic_path
+from pvae_zoo.base.atomic import atomic_path
 from pvae_zoo.paper.reference import FIGURE_4
 from pvae_zoo.paper.results import StudyResult
 

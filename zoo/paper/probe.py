@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.array_files import find_idx, read_idx_file
+from pvae_zoo.data.image_store import Images
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.training.array_files import find_idx, read_idx_file
-from pvae_zoo.training.image_store import Images
 
 _SEED = 0
 _BATCH = 200

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import dacite
 
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.paper.studies import Kind, Study
 
 RESULTS = "results.json"

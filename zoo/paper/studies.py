@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pvae_zoo.models.architecture import (
+from pvae_zoo.contract.architecture import (
     Architecture,
     DecoderConfig,
     EncoderConfig,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.data.image_store import Split
 from pvae_zoo.training.checkpoint import LATEST, Checkpoint, load_checkpoint
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
-from pvae_zoo.training.image_store import Split
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.recipe import Recipe
 from pvae_zoo.training.reports import Report

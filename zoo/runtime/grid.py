@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import Bundle, StepSpec
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.config import StepSpec
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.sessions import CPU, Device, active_provider, import_onnxruntime, open_session
 from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step_count, steps
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.decoding import decode_image
-from pvae_zoo.runtime.images import MAX_BYTES, ImageError
-from pvae_zoo.trust.regular_files import open_regular
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.regular_files import open_regular
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.decoding import decode_image
+from pvae_zoo.data.images import MAX_BYTES, ImageError
 
 LEVELS = 256
 UNKNOWN = 128

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import Bundle
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime import latents
 from pvae_zoo.runtime.bounds import score
 from pvae_zoo.runtime.completion import resampled_z1

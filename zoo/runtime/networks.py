@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.sampler import Draw, Drawn, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 
 PIXELS = 0
 """Stage of the pixels' uniforms; the latents of level l, from 1, are stage l."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.runtime.images import ImageError, ImageSource
+from pvae_zoo.data.images import ImageError, ImageSource
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.scoring import Scores
 
@@ -118,7 +118,7 @@ def score_files(
 
     Args:
         model: scores.
-        sources: from `pvae_zoo.runtime.images.find_images`.
+        sources: from `pvae_zoo.data.images.find_images`.
         read: gives the image ``(C, H, W)`` as the model takes it with a note on it, or why it cannot be used.
         samples: draws of z an image; more than one add the importance-weighted bound.
         seed: of the draws.

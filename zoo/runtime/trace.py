@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.layouts import LEVELS, UNKNOWN, spread
 from pvae_zoo.runtime.pictures import check_target, grid_picture
 from pvae_zoo.runtime.wavefront import Order, steps

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.bundle import Geometry
+from pvae_zoo.contract.config import Geometry
 
 Order = Literal["wavefront", "raster"]
 

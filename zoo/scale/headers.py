@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dacite
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.scale.shards import Shard
 
 FORMAT = 1
@@ -67,7 +67,7 @@ _FIELD_NAMES = {
 
 
 def names_digest(names: Sequence[str]) -> str:
-    """SHA-256 of a list of names; none of them holds a line break (see `pvae_zoo.runtime.images.ImageSource`)."""
+    """SHA-256 of a list of names; none of them holds a line break (see `pvae_zoo.data.images.ImageSource`)."""
     digest = sha256()
     for name in names:
         digest.update(name.encode() + b"\n")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.score_files import Row
 from pvae_zoo.scale.headers import Header, check_same, read_header
 from pvae_zoo.scale.parts import read_rows

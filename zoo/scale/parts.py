@@ -19,8 +19,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pvae_zoo.atomic import write_error
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import write_error
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.score_files import Row
 from pvae_zoo.scale.headers import Header, check_same, parse_header, read_header
 from pvae_zoo.scale.shards import Shard

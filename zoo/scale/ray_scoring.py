@@ -21,20 +21,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pvae_zoo.bundle import Bundle
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.names import FolderName
-from pvae_zoo.registry import identify, open_bundle
-from pvae_zoo.runtime.fit import Fit
-from pvae_zoo.runtime.images import ImageSource
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.interrupts import prompt_stop
+from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.data.fit import Fit
+from pvae_zoo.data.images import ImageSource
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.sessions import Device, cores
 from pvae_zoo.scale.headers import Header, check_same, read_header
-from pvae_zoo.scale.interrupts import prompt_stop
 from pvae_zoo.scale.merge import part_names
 from pvae_zoo.scale.parts import Part, part_path, read_rows
 from pvae_zoo.scale.scoring import Scoring, header_of, score_part
 from pvae_zoo.scale.shards import MAX_SHARDS, Shard
+from pvae_zoo.sources.names import FolderName
+from pvae_zoo.sources.registry import identify, open_bundle
 
 MISSING = 'Ray is not installed: run pip install "pvae-zoo[ray]"'
 
@@ -87,7 +87,7 @@ def score_on_ray(
     Args:
         model: the name that the workers open ``bundle`` by; a folder must be there on every node.
         bundle: admitted by the caller; a worker that finds other graphs under the name refuses.
-        sources: from `pvae_zoo.runtime.images.find_images`; their files must be there on every node.
+        sources: from `pvae_zoo.data.images.find_images`; their files must be there on every node.
         scoring: the options.
         folder: gets the parts; all nodes share it.
         cluster: who works.

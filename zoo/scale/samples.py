@@ -17,8 +17,8 @@ from pathlib import Path
 import dacite
 from PIL import Image
 
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.pictures import file_name, read_metadata, save_images
 from pvae_zoo.runtime.wavefront import Order

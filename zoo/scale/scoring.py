@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pvae_zoo
-from pvae_zoo.bundle import Bundle
-from pvae_zoo.runtime.fit import Fit
-from pvae_zoo.runtime.images import ImageSource
+from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.data.fit import Fit
+from pvae_zoo.data.images import ImageSource
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.runtime.score_files import BATCH, Row, score_files
 from pvae_zoo.scale.headers import Header, names_digest

@@ -1,1 +1,1 @@
-"""Training PixelVAEs: recipes, data sets, the loop, checkpoints that survive anything."""
+"""Training PixelVAEs: recipes, the loop, checkpoints that survive anything."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.models.pixelcnn import scale_values
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.models.prior import MapPrior

@@ -19,8 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.training.recipe import Recipe, parse_recipe
 from pvae_zoo.training.watch import Watch
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pvae_zoo.training.datasets import ImageSet
-from pvae_zoo.training.memory import available_memory
+from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.data.memory import available_memory
 
 DEVICE_SHARE = 0.25
 """Of the device's memory that is free, what the pixels of one set may take."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.state import State
 from pvae_zoo.training.trainee import Terms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.training.checkpoint import Checkpoint, Progress
 from pvae_zoo.training.state import State
 from pvae_zoo.training.trainee import lost_names, upper_names

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pvae_zoo.atomic import write_error
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import write_error
+from pvae_zoo.base.errors import PvaeZooError
 
 
 @contextmanager

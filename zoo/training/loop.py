@@ -18,7 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.interrupts import stop_requested
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training.checkpoint import (
     BEST,
     LATEST,
@@ -28,13 +30,11 @@ from pvae_zoo.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.device_images import DeviceImages
 from pvae_zoo.training.devices import hardware_name, joined_hardware
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.guard import Guard
 from pvae_zoo.training.initial import take_weights
-from pvae_zoo.training.interrupt import stop_requested
 from pvae_zoo.training.lock import locked
 from pvae_zoo.training.metrics import append_report, forget_after
 from pvae_zoo.training.plan import Pace, planned, unplanned

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pvae_zoo.atomic import atomic_write, write_error
+from pvae_zoo.base.atomic import atomic_write, write_error
 from pvae_zoo.training.reports import Report
 
 METRICS = "metrics.jsonl"

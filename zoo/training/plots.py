@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pvae_zoo.atomic import atomic_path
+from pvae_zoo.base.atomic import atomic_path
 from pvae_zoo.training.metrics import read_reports
 
 _COLOURS = {"train": "#9bb8d3", "valid": "#d1495b"}

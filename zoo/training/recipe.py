@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import dacite
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import Architecture, ArchitectureError, stage_sizes
-from pvae_zoo.training.augmentation import NO_AUGMENTATION, Augmentation
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import Architecture, ArchitectureError, stage_sizes
+from pvae_zoo.data.augmentation import NO_AUGMENTATION, Augmentation
 
 
 @dataclass(frozen=True, kw_only=True)

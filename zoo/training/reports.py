@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.training.auxiliary import Auxiliary, thumbnails_of
 from pvae_zoo.training.trainee import Terms
 

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import Architecture
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import Architecture
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.recipe import TrainingConfig
 from pvae_zoo.training.trainee import Trainee

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pvae_zoo.training.augmentation import draw_views, view_generator
+from pvae_zoo.data.augmentation import draw_views, view_generator
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training.compilation import check_gradients, compiled
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.device_images import DeviceImages
 from pvae_zoo.training.devices import has_bf16_units
 from pvae_zoo.training.distributed import World

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pvae_zoo.models.architecture import Architecture
+from pvae_zoo.contract.architecture import Architecture
 from pvae_zoo.models.pixelvae import PixelVAE, bottom
 from pvae_zoo.training.auxiliary import Auxiliary
 from pvae_zoo.training.recipe import Recipe, Thumbnail

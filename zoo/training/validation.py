@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from pvae_zoo.training.datasets import ImageSet
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training.reports import Means, Meter
 from pvae_zoo.training.schedule import latent_noise, step_generator
 from pvae_zoo.training.state import State

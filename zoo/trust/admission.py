@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from pvae_zoo import __version__
-from pvae_zoo.atomic import atomic_write
-from pvae_zoo.bundle import Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import Bundle
 
 
 def admit(bundle: Bundle, *, trust: bool = False) -> None:
@@ -27,7 +27,7 @@ def admit(bundle: Bundle, *, trust: bool = False) -> None:
     """
     if trust:
         return
-    from pvae_zoo.registry import pinned_configs
+    from pvae_zoo.sources.registry import pinned_configs
 
     if bundle.config_sha256 in pinned_configs():
         return

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pvae_zoo.bundle import BundleConfig, GraphSpec, StepSpec
+from pvae_zoo.base.printable import shown
+from pvae_zoo.contract.config import BundleConfig, GraphSpec, StepSpec
 from pvae_zoo.trust.limits import (
     BUNDLE_BYTES,
     DRAWING_BYTES,
@@ -16,7 +17,6 @@ from pvae_zoo.trust.limits import (
     LATENTS,
     TENSOR_ELEMENTS,
 )
-from pvae_zoo.trust.printable import shown
 
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")

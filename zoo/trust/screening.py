@@ -19,9 +19,9 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
-from pvae_zoo.bundle import GraphSpec, TensorSpec
+from pvae_zoo.base.printable import shown
+from pvae_zoo.contract.config import GraphSpec, TensorSpec
 from pvae_zoo.trust.limits import ENTRIES, GRAPH_BYTES, METADATA_BYTES, TENSOR_ELEMENTS
-from pvae_zoo.trust.printable import shown
 
 OPERATORS = frozenset(
     {

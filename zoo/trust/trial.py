@@ -1,9 +1,9 @@
 """A bundle looked into and run in a process of its own, with little memory and time.
 
-The child screens the graphs and then runs `pvae_zoo.verification.verify_bundle`, so that every graph is opened and run
-by the code that will drive it later. Graphs that pass have no control flow, and all that decides a shape in them is
-constant: a run costs the same for all inputs of the same shapes, so what the golden vectors cost is what later images
-cost, each. (More images at once cost more.)
+The child screens the graphs and then runs `pvae_zoo.checks.verification.verify_bundle`, so that every graph is opened
+and run by the code that will drive it later. Graphs that pass have no control flow, and all that decides a shape in
+them is constant: a run costs the same for all inputs of the same shapes, so what the golden vectors cost is what later
+images cost, each. (More images at once cost more.)
 
 The limits are 4 GiB of address space and 10 s of computing, more for bundles of hundreds of MiB. The parent's clock
 allows three times as long, because a machine that is busy with other things makes no bundle bad. Where the system has
@@ -19,9 +19,9 @@ import subprocess
 import sys
 import threading
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.base.printable import shown
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.trust.limits import seconds_for
-from pvae_zoo.trust.printable import shown
 
 _WORKER = "pvae_zoo.trust.worker"
 _ANSWER = 1 << 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import zipfile
 
+from pvae_zoo.base.printable import shown
 from pvae_zoo.trust.limits import GOLDEN_BYTES
-from pvae_zoo.trust.printable import shown
 
 _ARRAYS = 64
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

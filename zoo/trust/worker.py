@@ -25,10 +25,10 @@ def problems_of(folder: Path, config_sha256: str) -> list[str]:
     Raises:
         PvaeZooError: if a file is missing or damaged, or onnxruntime is not there.
     """
-    from pvae_zoo.bundle import Bundle
+    from pvae_zoo.checks.verification import verify_bundle
+    from pvae_zoo.contract.folder import Bundle
     from pvae_zoo.trust.screening import screen_graph
     from pvae_zoo.trust.vectors import screen_golden
-    from pvae_zoo.verification import verify_bundle
 
     bundle = Bundle(folder)
     if bundle.config_sha256 != config_sha256:
@@ -43,7 +43,7 @@ def problems_of(folder: Path, config_sha256: str) -> list[str]:
 def main() -> None:
     folder, config_sha256, seconds = sys.argv[1:]
     limit_this_process(int(seconds))
-    from pvae_zoo.trust.printable import shown
+    from pvae_zoo.base.printable import shown
 
     try:
         problems = problems_of(Path(folder), config_sha256)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from pvae_zoo.atomic import write_error
-from pvae_zoo.bundle import CONFIG, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.atomic import write_error
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG, Bundle
 
 INDEX = "bundles/index.json"
 BUILD = "npm ci --prefix web && npm run build --prefix web"

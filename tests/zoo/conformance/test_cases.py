@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pvae_zoo.checks.verification import golden_gap, read_golden, whole_image, with_contexts
 from pvae_zoo.conformance.cases import draw_sample, golden_case, golden_drawing, run_case
 from pvae_zoo.conformance.engines import ENGINES
 from pvae_zoo.runtime.sessions import open_session
-from pvae_zoo.verification import golden_gap, read_golden, whole_image, with_contexts
 
 
 @pytest.fixture

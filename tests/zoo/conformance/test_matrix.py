@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance import matrix
 from pvae_zoo.conformance.matrix import measure
 from pvae_zoo.conformance.runtimes import RUNTIMES, Found, chosen, find
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.registry import open_bundle
+from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.sources.registry import open_bundle
 
 FIRST_TIER = "onnxruntime,reference,tract"
 OTHERS = [name for name in RUNTIMES if name not in FIRST_TIER.split(",")]

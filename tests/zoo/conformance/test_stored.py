@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from pvae_zoo import registry
-from pvae_zoo.bundle import CONFIG, CONFORMANCE, Bundle
-from pvae_zoo.card import render_card
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance.results import GraphResult, Matrix, RuntimeResult
 from pvae_zoo.conformance.stored import conformance_table, save_matrix, share, stored_matrix
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.hub.push import contents_of
-from pvae_zoo.pull import copy_bundle as copy_files
+from pvae_zoo.contract.folder import CONFIG, CONFORMANCE, Bundle
+from pvae_zoo.publishing.push import contents_of
+from pvae_zoo.reporting.card import render_card
+from pvae_zoo.sources import registry
+from pvae_zoo.sources.pull import copy_bundle as copy_files
 
 
 @pytest.fixture

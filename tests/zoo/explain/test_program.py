@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance.runtimes import RUNTIMES, find
-from pvae_zoo.errors import PvaeZooError
 from pvae_zoo.explain.program import LANGUAGES, program
-from pvae_zoo.registry import open_bundle
 from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.sources.registry import open_bundle
 
 SEED = 11
 

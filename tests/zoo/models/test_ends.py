@@ -6,11 +6,11 @@ from itertools import product
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.export.bundle import write_bundle
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.training.checkpoint import Checkpoint, Progress
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
 

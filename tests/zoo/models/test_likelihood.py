@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical
 
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.models.likelihood import pixel_log_prob
 
 BINARY = ImageShape(channels=3, height=2, width=5, levels=2)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pvae_zoo.models.architecture import ImageShape, PixelCNNConfig
+from pvae_zoo.contract.architecture import ImageShape, PixelCNNConfig
 from pvae_zoo.models.pixelcnn import PixelCNN, PixelEmbedding, SmoothLogits, cosine_basis, scale_values
 
 BINARY = ImageShape(channels=1, height=5, width=6, levels=2)

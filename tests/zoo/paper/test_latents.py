@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.paper.latents import (
     FULL_LATENTS,
@@ -18,7 +19,6 @@ from pvae_zoo.paper.latents import (
 )
 from pvae_zoo.paper.training import Workshop
 from pvae_zoo.training.checkpoint import LATEST
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.recipe import load_recipe
 from pvae_zoo.training.schedule import latent_noise, step_generator
 

@@ -6,17 +6,17 @@ import torch
 from PIL import Image
 from torch import nn
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.models.gaussian import DiagonalGaussian
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.paper.codecs import CODECS, measure_codecs, random_subset, stored
 from pvae_zoo.paper.measuring import bound
 from pvae_zoo.paper.pictures import nearest_images, three_rows
 from pvae_zoo.paper.probe import Digits, probe_accuracy
+from pvae_zoo.reporting.codecs import CODECS, measure_codecs, random_subset, stored
 from pvae_zoo.runtime.model import PixelVAE as Runtime
 from pvae_zoo.runtime.pictures import to_picture
-from pvae_zoo.training.datasets import ImageSet
 
 COLOUR = ImageShape(channels=3, height=8, width=8, levels=256)
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pvae_zoo.evaluation import stored_evaluations
 from pvae_zoo.paper.page import render_page
 from pvae_zoo.paper.results import RESULTS, CodecResult, LatentsResult, Results, StudyResult, load_results
 from pvae_zoo.paper.studies import FULL
-from pvae_zoo.registry import open_bundle
+from pvae_zoo.reporting.evaluation import stored_evaluations
+from pvae_zoo.sources.registry import open_bundle
 
 DOCS = Path(__file__).parents[3] / "docs"
 

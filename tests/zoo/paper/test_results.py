@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.paper.results import (
     RESULTS,
     CodecResult,

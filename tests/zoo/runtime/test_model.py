@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pvae_zoo
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.export.reference import sample_z1
 from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime import noise
 
 MASK = 2**64 - 1

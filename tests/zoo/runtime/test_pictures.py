@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.runtime.decoding import read_noted
-from pvae_zoo.runtime.images import find_images
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.decoding import read_noted
+from pvae_zoo.data.images import find_images
 from pvae_zoo.runtime.pictures import check_target, read_metadata, save_grid, save_images, to_picture
 
 NOTES = {"model": "mnist", "seed": "7", "prompt": "größer 数", "empty": ""}

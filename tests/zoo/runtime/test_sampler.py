@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvae_zoo.bundle import Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.reference import naive_sample
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import grid, noise

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.runtime.scoring import Gaussian, Scores, bits_per_dim, log_mean_exp, merge_scores, standard_log_prob
 
 SHAPE = ImageShape(channels=3, height=4, width=5, levels=256)

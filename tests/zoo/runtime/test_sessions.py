@@ -5,7 +5,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime import sessions
 from pvae_zoo.runtime.sessions import CPU, CUDA, active_provider, cores, import_onnxruntime, open_session
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.layouts import UNKNOWN
 from pvae_zoo.runtime.trace import FRAMES, check_trace, painting, save_trace
 from pvae_zoo.runtime.wavefront import step_count, steps

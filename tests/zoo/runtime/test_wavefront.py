@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvae_zoo.bundle import Geometry
+from pvae_zoo.contract.config import Geometry
 from pvae_zoo.runtime.wavefront import canvas_rows, positions, step_count, steps
 
 sizes = st.integers(1, 13)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.score_files import Figures, Row
 from pvae_zoo.scale.headers import Header, read_header
 from pvae_zoo.scale.parts import part_path, read_rows, write_part

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.recipe import Thumbnail

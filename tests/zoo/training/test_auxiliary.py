@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ArchitectureError, ImageShape
 from pvae_zoo.export.bundle import write_bundle
-from pvae_zoo.models.architecture import ArchitectureError, ImageShape
 from pvae_zoo.training import loop
 from pvae_zoo.training.auxiliary import thumbnails_of
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.training.checkpoint import (
     NOT_STARTED,
     Checkpoint,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.models.upsampling import Upsampling
 from pvae_zoo.training.compilation import check_gradients
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.recipe import Thumbnail

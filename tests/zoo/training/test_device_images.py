@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.augmentation import Augmentation, draw_views, view_generator
+from pvae_zoo.data.datasets import ImageSet, load_split
 from pvae_zoo.training import device_images
-from pvae_zoo.training.augmentation import Augmentation, draw_views, view_generator
-from pvae_zoo.training.datasets import ImageSet, load_split
 from pvae_zoo.training.device_images import DeviceImages
 
 SIZES = [(16, 16), (16, 40), (33, 17), (20, 20), (50, 16)]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training.checkpoint import LATEST, load_checkpoint
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World, joined_world
 from pvae_zoo.training.loop import Trainer
 
@@ -23,8 +23,8 @@ import numpy as np, torch
 from pvae_zoo.training.distributed import joined_world
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.recipe import parse_recipe
-from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.training.datasets import ImageSet
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.datasets import ImageSet
 
 torch.set_num_threads(1)
 out = Path(sys.argv[1])

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.training import guard as guard_module
 from pvae_zoo.training import loop, watch
 from pvae_zoo.training.checkpoint import LATEST, load_checkpoint

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from pvae_zoo import registry
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.export.given import given_weights
+from pvae_zoo.sources import registry
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, Progress, save_checkpoint
 from pvae_zoo.training.devices import joined_hardware
 from pvae_zoo.training.initial import take_weights

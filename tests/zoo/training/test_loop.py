@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ImageShape
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.interrupts import stop_requested
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training import loop, schedule, stepper, validation
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
-from pvae_zoo.training.datasets import ImageSet
 from pvae_zoo.training.distributed import World
-from pvae_zoo.training.interrupt import stop_requested
 from pvae_zoo.training.loop import Trainer
 from pvae_zoo.training.schedule import (
     batch_indices,
@@ -109,8 +109,8 @@ import numpy as np, torch
 from pvae_zoo.training import loop
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.recipe import parse_recipe
-from pvae_zoo.models.architecture import ImageShape
-from pvae_zoo.training.datasets import ImageSet
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.datasets import ImageSet
 
 torch.set_num_threads(1)
 loop.CHECKPOINT_SECONDS = -1.0

@@ -6,8 +6,8 @@ from importlib import resources
 
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.models.architecture import ArchitectureError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.architecture import ArchitectureError
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.training.recipe import changed, differences, load_recipe, parse_recipe, recipe_names, recipe_text
 

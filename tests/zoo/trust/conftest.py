@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from pvae_zoo.bundle import CONFIG, Bundle, file_spec
+from pvae_zoo.contract.folder import CONFIG, Bundle, file_spec
 
 
 def _write(folder: Path, name: str, data: bytes) -> Bundle:
@@ -45,4 +45,4 @@ def altered_graph(altered, gates):
 @pytest.fixture
 def unpinned(monkeypatch):
     """A registry that vouches for nothing."""
-    monkeypatch.setattr("pvae_zoo.registry.pinned_configs", frozenset)
+    monkeypatch.setattr("pvae_zoo.sources.registry.pinned_configs", frozenset)

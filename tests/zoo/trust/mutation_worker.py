@@ -19,7 +19,7 @@ limit_this_process(int(sys.argv[1]))
 
 import numpy as np  # noqa: E402 - under the limits
 
-from pvae_zoo.bundle import Bundle  # noqa: E402
+from pvae_zoo.contract.folder import Bundle  # noqa: E402
 from pvae_zoo.runtime.sessions import open_session  # noqa: E402
 from pvae_zoo.trust.screening import screen_graph  # noqa: E402
 

@@ -9,9 +9,9 @@ from huggingface_hub.utils import _cache_assets
 from onnx import helper
 
 import pvae_zoo
-from pvae_zoo.bundle import CONFIG, Bundle
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.registry import bundles_folder
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import CONFIG, Bundle
+from pvae_zoo.sources.registry import bundles_folder
 from pvae_zoo.trust import admission, trial
 from pvae_zoo.trust.admission import admit
 
@@ -48,7 +48,7 @@ def error_of(call):
 
 def test_a_bundle_that_the_registry_pins_passes_untried(gates, tried, monkeypatch, cache):
     pinned = frozenset({gates.bundle.config_sha256})
-    monkeypatch.setattr("pvae_zoo.registry.pinned_configs", lambda: pinned)
+    monkeypatch.setattr("pvae_zoo.sources.registry.pinned_configs", lambda: pinned)
     admit(gates.bundle)
     assert not tried and not cache.exists()
 
@@ -180,7 +180,7 @@ def test_a_verdict_is_whole_or_absent(gates, tried, unpinned, cache):
 def test_a_pinned_bundle_loads_without_the_means_to_look_into_others():
     program = (
         "import sys\n"
-        "from pvae_zoo.registry import open_bundle\n"
+        "from pvae_zoo.sources.registry import open_bundle\n"
         "from pvae_zoo.trust.admission import admit\n"
         "bundle = open_bundle('mnist')\n"
         "admit(bundle)\n"

@@ -4,11 +4,12 @@ import json
 import pytest
 import torch
 
-from pvae_zoo.bundle import CONFIG, Bundle, LatentSpec
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.config import LatentSpec
+from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.export.bundle import _steps
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.registry import bundles_folder, model_names
+from pvae_zoo.sources.registry import bundles_folder, model_names
 from pvae_zoo.training.recipe import load_recipe, recipe_names
 from pvae_zoo.trust.configuration import screen_config
 

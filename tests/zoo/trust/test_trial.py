@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from pvae_zoo.bundle import CONFIG, Bundle
+from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.trust import trial
 from pvae_zoo.trust.limits import seconds_for
 from pvae_zoo.trust.trial import try_bundle
@@ -49,7 +49,7 @@ def test_a_hostile_graph_is_refused_by_the_screening_and_not_run(altered_graph, 
     bundle = altered_graph("prior", loop)
     expected = ["prior: node 'endless' is the operator 'Loop', which no graph of ours uses"]
     assert try_bundle(bundle) == expected
-    monkeypatch.setattr("pvae_zoo.verification.open_session", lambda *_: pytest.fail("a session was made"))
+    monkeypatch.setattr("pvae_zoo.checks.verification.open_session", lambda *_: pytest.fail("a session was made"))
     assert problems_of(bundle.folder, bundle.config_sha256) == expected
 
 

@@ -9,12 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from pvae_zoo.bundle import CONFIG, Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks.verification import verify_bundle
+from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.trust import trial
 from pvae_zoo.trust.admission import admit
-from pvae_zoo.verification import verify_bundle
 
 
 def use(folder, seed):
@@ -29,7 +29,7 @@ def use(folder, seed):
 
 def test_a_hundred_flipped_bits_are_all_found_before_a_session_is_made(gates, copy_bundle, monkeypatch):
     """Of a pinned bundle: whatever bit of whatever file it is, config.json included."""
-    monkeypatch.setattr("pvae_zoo.registry.pinned_configs", lambda: frozenset({gates.bundle.config_sha256}))
+    monkeypatch.setattr("pvae_zoo.sources.registry.pinned_configs", lambda: frozenset({gates.bundle.config_sha256}))
     monkeypatch.setattr(trial, "_run", lambda *_: (b'["altered"]', 0, False))
     folder = copy_bundle(gates.bundle)
     use(folder, 0)
@@ -39,7 +39,7 @@ def test_a_hundred_flipped_bits_are_all_found_before_a_session_is_made(gates, co
 
     for module in ("networks", "grid", "sessions"):
         monkeypatch.setattr(f"pvae_zoo.runtime.{module}.open_session", no_session)
-    monkeypatch.setattr("pvae_zoo.verification.open_session", no_session)
+    monkeypatch.setattr("pvae_zoo.checks.verification.open_session", no_session)
     chance = random.Random(0)
     files = [CONFIG, *(spec.file for spec in gates.bundle.files())]
     refused = 0
@@ -81,11 +81,11 @@ import onnxruntime
 onnxruntime.SessionOptions.register_custom_ops_library = forbidden
 import pvae_zoo
 from pathlib import Path
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.trust.configuration import screen_config
 from pvae_zoo.trust.worker import problems_of
-from pvae_zoo.verification import verify_bundle
+from pvae_zoo.checks.verification import verify_bundle
 
 bundle = Bundle(Path({str(levels.bundle.folder)!r}))
 assert not screen_config(bundle.config)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
-from pvae_zoo.registry import model_names, open_bundle
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.sources.registry import model_names, open_bundle
 from pvae_zoo.web.server import SiteServer
 from pvae_zoo.web.site import built_page, make_site
 

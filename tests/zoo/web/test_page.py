@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import pvae_zoo
-from pvae_zoo.bundle import Bundle
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.model import PixelVAE
 from pvae_zoo.web.site import built_page, make_site, write_site
 
@@ -443,7 +443,7 @@ def test_it_fits_a_phone(browser, mnist_url, tab):
 def test_the_page_is_small():
     try:
         folder = built_page()
-    except pvae_zoo.errors.PvaeZooError as error:
+    except pvae_zoo.base.errors.PvaeZooError as error:
         pytest.skip(str(error))
     files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".wasm"]
     assert sum(path.stat().st_size for path in files) <= 200_000

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.web.server import SiteServer, is_loopback
 from pvae_zoo.web.site import make_site
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from pvae_zoo.bundle import Bundle
-from pvae_zoo.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.web import site as site_module
 from pvae_zoo.web.site import INDEX, built_page, make_site, write_site
 

@@ -1,4 +1,4 @@
-/** A bundle's `config.json` (format 1, `pvae_zoo.bundle`): the contract between the graphs and whoever drives them. */
+/** A bundle's `config.json` (format 1, `pvae_zoo.contract.config`): the contract between the graphs and whoever drives them. */
 
 /** Something that the user must know, complete as it stands. */
 export class PageError extends Error {}

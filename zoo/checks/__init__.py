@@ -1,0 +1,1 @@
+"""What is checked: a bundle, a machine with it, and an installation."""

@@ -1,0 +1,1 @@
+"""Images and data sets as arrays, read from whatever holds them."""

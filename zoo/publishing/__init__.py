@@ -1,0 +1,1 @@
+"""Where models go to: a repository of the Hugging Face Hub."""

@@ -1,0 +1,1 @@
+"""What is reported of a model: measured figures, and the card that states them."""
