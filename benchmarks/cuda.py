@@ -24,8 +24,8 @@ from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample
 from pvae_zoo.export.weights import checkpoint_of
-from pvae_zoo.models.pixelvae import PixelVAE as Network
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.models.pixelvae import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.sessions import import_onnxruntime
 
 RESULTS = Path(__file__).parent / "RESULTS-cuda.md"
@@ -89,7 +89,7 @@ def rows(name: str, *, quick: bool) -> Iterator[tuple[str, str]]:
     yield "nll, PyTorch on CUDA, eager", f"{len(images) / eager:.0f} images/s, ours is {eager / ours:.2f} x"
 
 
-def _torch_samplers(runtime: PixelVAE, model: Network, n: int, rows: int | None) -> Iterator[tuple[str, float, int]]:
+def _torch_samplers(runtime: Model, model: PixelVAE, n: int, rows: int | None) -> Iterator[tuple[str, float, int]]:
     """PyTorch's images a second for seed 0: a pass for every value, and passes until no value changes."""
     height = runtime.image.height
     z1, u = noise_of_seed_0(runtime, n)
@@ -107,7 +107,7 @@ def _torch_samplers(runtime: PixelVAE, model: Network, n: int, rows: int | None)
 
 
 @torch.no_grad()
-def _torch_nll(model: Network, images: np.ndarray, batch: int) -> None:
+def _torch_nll(model: PixelVAE, images: np.ndarray, batch: int) -> None:
     shapes = model.architecture.latent_shapes
     for start in range(0, len(images), batch):
         x = torch.from_numpy(images[start : start + batch]).cuda()

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import commands
 import sampling
-import scoring
+import teacher_forced
 
 import pvae_zoo
 from pvae_zoo.base.atomic import atomic_write
 
 FOLDER = Path(__file__).parent
-SECTIONS = {"sampling": sampling.rows, "scoring": scoring.rows, "commands": commands.rows}
+SECTIONS = {"sampling": sampling.rows, "scoring": teacher_forced.rows, "commands": commands.rows}
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pvae_zoo.export.bundle import model_of
 from pvae_zoo.export.reference import naive_sample
 from pvae_zoo.export.weights import checkpoint_of
 from pvae_zoo.runtime import latents, noise
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.sources.registry import open_bundle
 
@@ -128,7 +128,7 @@ def operations_per_image(bundle: Bundle) -> float:
     return float(steps + counter.get_total_flops())
 
 
-def noise_of_seed_0(runtime: PixelVAE, n: int) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
+def noise_of_seed_0(runtime: Model, n: int) -> tuple[torch.Tensor, np.ndarray[Any, Any]]:
     """What `sample` draws n images from: z1 ``(n, *latent_shape)`` and uniforms ``(n, C, H, W)``."""
     image = runtime.image
     z1 = runtime.networks.draw_z1(latents.prior_noise(runtime.networks, 0, range(n)))
@@ -136,7 +136,7 @@ def noise_of_seed_0(runtime: PixelVAE, n: int) -> tuple[torch.Tensor, np.ndarray
     return torch.from_numpy(z1), u
 
 
-def _naive(runtime: PixelVAE, n: int, rows: int) -> tuple[float, np.ndarray[Any, Any]]:
+def _naive(runtime: Model, n: int, rows: int) -> tuple[float, np.ndarray[Any, Any]]:
     """PyTorch drawing the top rows of the images of seed 0 with no cache: seconds for whole images, and the images."""
     model = model_of(checkpoint_of(runtime.bundle))
     z1, u = noise_of_seed_0(runtime, n)

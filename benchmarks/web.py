@@ -23,7 +23,7 @@ from sampling import timed
 
 import pvae_zoo
 from pvae_zoo.base.atomic import atomic_write
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.sources.registry import model_names, open_bundle
 from pvae_zoo.web.server import SiteServer
 from pvae_zoo.web.site import make_site
@@ -85,7 +85,7 @@ def drawn_by_page(url: str, model: str) -> tuple[list[float], float, np.ndarray]
 
 
 def row(url: str, model: str) -> str:
-    runtime = PixelVAE(open_bundle(model), device="cpu", threads=1)
+    runtime = Model(open_bundle(model), device="cpu", threads=1)
     times, gap, rgba = drawn_by_page(url, model)
     seconds = statistics.median(times)
     python, image = timed(lambda: runtime.sample(1, seed=0), repeats=9)

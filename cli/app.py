@@ -22,7 +22,7 @@ ARGUMENTS = "pvae_zoo.arguments"
 
 # Name: (module, command in it, line in the list), in the order of the list.
 COMMANDS = {
-    "list": ("pvae_zoo.cli.zoo_commands", "list_command", "The models of the zoo and their figures."),
+    "list": ("pvae_zoo.cli.list", "list_command", "The models of the zoo and their figures."),
     "info": ("pvae_zoo.cli.info", "info_command", "One model: graphs, shapes, hashes, training."),
     "pull": ("pvae_zoo.cli.pull", "pull_command", "Bring a model here, whole and verified."),
     "use": ("pvae_zoo.cli.use", "use_command", "Choose the model that commands mean when none is named."),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pvae_zoo.cli.drawn import Drawing, drawing_options
+from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
 from pvae_zoo.cli.options import paths_argument
 from pvae_zoo.cli.output import exit_for_failures
 
@@ -22,7 +22,9 @@ from pvae_zoo.cli.output import exit_for_failures
 )
 @click.option("--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, help="Completions of each image.")
 @drawing_options("completions.png")
-def complete_command(paths: tuple[str, ...], rows: int | None, mask: Path | None, n: int, drawing: Drawing) -> None:
+def complete_command(
+    paths: tuple[str, ...], rows: int | None, mask: Path | None, n: int, drawing: DrawingCommand
+) -> None:
     """Keep a part of the images in PATHS (files, folders, globs, zips) and draw the rest.
 
     A .png target shows each image with its unknown part grey and its completions beside it; other targets get the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pvae_zoo.cli.drawn import Drawing, drawing_options
+from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
 from pvae_zoo.cli.output import FAILED
 
 
@@ -17,7 +17,7 @@ from pvae_zoo.cli.output import FAILED
     "--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Paths, without images."
 )
 @drawing_options("interpolation.png")
-def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: Drawing) -> None:
+def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: DrawingCommand) -> None:
     """Draw images along the way between two top latents, all other noise held.
 
     The ends are the latents of the images FROM and TO, or without images those of draws 0 and 1, 2 and 3, ... of the

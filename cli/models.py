@@ -12,7 +12,7 @@ from pvae_zoo.cli.options import TRUST
 
 if TYPE_CHECKING:
     from pvae_zoo.contract.folder import Bundle
-    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.model import Model
 
 
 def open_named(model: str) -> Bundle:
@@ -40,8 +40,8 @@ def open_admitted(model: str) -> Bundle:
     return bundle
 
 
-def load_model(model: str, device: str, threads: int | None) -> PixelVAE:
+def load_model(model: str, device: str, threads: int | None) -> Model:
     """The model ready to use."""
-    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.model import Model
 
-    return PixelVAE(open_admitted(model), device, threads)  # type: ignore[arg-type]
+    return Model(open_admitted(model), device, threads)  # type: ignore[arg-type]

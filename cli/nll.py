@@ -31,7 +31,7 @@ from pvae_zoo.cli.scores import print_scores
 if TYPE_CHECKING:
     from pvae_zoo.data.images import ImageSource
     from pvae_zoo.runtime.score_files import Row
-    from pvae_zoo.scale.scoring import Scoring
+    from pvae_zoo.scale.shard_scoring import Scoring
     from pvae_zoo.scale.shards import Shard
 
 
@@ -92,7 +92,7 @@ def nll_command(
     """
     from pvae_zoo.data.fit import Fit
     from pvae_zoo.data.images import find_images
-    from pvae_zoo.scale.scoring import Scoring
+    from pvae_zoo.scale.shard_scoring import Scoring
 
     if shard is not None and use_ray:
         raise click.UsageError("--ray cuts into shards itself: leave out --shard")
@@ -114,7 +114,7 @@ def nll_command(
 def _score_all(
     model: str, sources: list[ImageSource], scoring: Scoring, device: str, threads: int | None, as_json: bool
 ) -> None:
-    from pvae_zoo.scale.scoring import score_sources
+    from pvae_zoo.scale.shard_scoring import score_sources
 
     runtime = load_model(model, device, threads)
     # Rows on a terminal are progress enough.
@@ -146,7 +146,7 @@ def _score_shard(
     as_json: bool,
 ) -> None:
     from pvae_zoo.base.interrupts import prompt_stop
-    from pvae_zoo.scale.scoring import header_of, score_part
+    from pvae_zoo.scale.shard_scoring import header_of, score_part
 
     with prompt_stop() as check, progress_bar("images") as show:
         runtime = load_model(model, device, threads)

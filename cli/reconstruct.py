@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pvae_zoo.cli.drawn import Drawing, drawing_options
+from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
 from pvae_zoo.cli.options import paths_argument, refuse
 from pvae_zoo.cli.output import exit_for_failures
 
@@ -21,7 +21,7 @@ PAIRS_IN_A_ROW = 10
     help="Keep z1, or of a model with two levels z2 alone.",
 )
 @drawing_options("reconstructions.png")
-def reconstruct_command(paths: tuple[str, ...], level: str, drawing: Drawing) -> None:
+def reconstruct_command(paths: tuple[str, ...], level: str, drawing: DrawingCommand) -> None:
     """Encode the images in PATHS (files, folders, globs, zips) and draw them again from their latents.
 
     A .png target shows the originals and, below each, its reconstruction; other targets get the reconstructions.

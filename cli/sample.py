@@ -23,8 +23,8 @@ from pvae_zoo.cli.options import (
 from pvae_zoo.cli.output import echo_json
 
 if TYPE_CHECKING:
-    from pvae_zoo.runtime.model import PixelVAE
-    from pvae_zoo.scale.samples import Drawn
+    from pvae_zoo.runtime.model import Model
+    from pvae_zoo.scale.samples import SampleRun
     from pvae_zoo.scale.shards import Shard
 
 
@@ -102,7 +102,7 @@ def sample_command(
         _draw_shard(model, noise, shard, out, shlex.join(command), batch_size, order, device, threads, as_json)
         return
     runtime = load_model(model, device, threads)
-    drawn = _drawn(runtime, noise)
+    run = _sample_run(runtime, noise)
     start = time.perf_counter()
     with progress_bar("steps") as progress:
         images = runtime.sample(
@@ -112,7 +112,7 @@ def sample_command(
             progress=progress,
         )
     seconds = time.perf_counter() - start
-    metadata = drawn.notes() | {"command": shlex.join(command)}
+    metadata = run.notes() | {"command": shlex.join(command)}
     levels = runtime.image.levels
     if is_grid:
         save_grid(images, Path(out), levels=levels, metadata=metadata, columns=columns)
@@ -137,15 +137,15 @@ def sample_command(
         click.echo(f"{where}: {n} image{'s' * (n > 1)} of {runtime.name} in {seconds:.1f} s on {runtime.provider}")
 
 
-def _drawn(runtime: PixelVAE, noise: dict[str, Any]) -> Drawn:
-    import pvae_zoo
-    from pvae_zoo.scale.samples import Drawn
+def _sample_run(runtime: Model, noise: dict[str, Any]) -> SampleRun:
+    from pvae_zoo import __version__
+    from pvae_zoo.scale.samples import SampleRun
 
-    return Drawn(
+    return SampleRun(
         model=runtime.name,
         model_sha256=runtime.bundle.digest,
         provider=runtime.provider,
-        version=pvae_zoo.__version__,
+        version=__version__,
         **noise,
     )
 
@@ -170,7 +170,7 @@ def _draw_shard(
         runtime = load_model(model, device, threads)
         manifest, count = draw_shard(
             runtime,
-            _drawn(runtime, noise),
+            _sample_run(runtime, noise),
             shard,
             Path(out),
             command=command,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pvae_zoo.cli.drawn import Drawing, drawing_options
+from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
 
 
 @click.command("vary")
@@ -19,7 +19,7 @@ from pvae_zoo.cli.drawn import Drawing, drawing_options
     "--n", "-n", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images in a row."
 )
 @drawing_options("vary.png", reads_images=False)
-def vary_command(level: str, n: int, drawing: Drawing) -> None:
+def vary_command(level: str, n: int, drawing: DrawingCommand) -> None:
     """Draw rows of images that share all noise but that of one level (PixelVAE, figure 5).
 
     From top to bottom the rows change z2, z1 and the pixels alone; a model with one level has no row for z1 of its own.

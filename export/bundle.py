@@ -27,7 +27,7 @@ from pvae_zoo.models.pixelcnn import SmoothLogits
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.sessions import cores
-from pvae_zoo.training.checkpoint import Checkpoint, Progress
+from pvae_zoo.training.checkpoint import Checkpoint, RunProgress
 from pvae_zoo.training.recipe import Recipe
 
 _DECODER = {"decoder_context": decoder_context_graph, "decoder": decoder_graph, "decoder_step": pixel_step_graph}
@@ -172,7 +172,7 @@ def _plain(value: Any) -> Any:
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
 
 
-def _done(progress: Progress) -> dict[str, Any]:
+def _done(progress: RunProgress) -> dict[str, Any]:
     """What a run has done, without what only the run itself needs to go on.
 
     Numbers that JSON does not have are None: the best bound of a run that was never validated is -infinity.

@@ -23,7 +23,7 @@ from pvae_zoo.export.bundle import model_of
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.latents import posterior_noise
-from pvae_zoo.runtime.model import PixelVAE as RuntimeModel
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import bits_per_dim
 from pvae_zoo.training.checkpoint import Checkpoint
@@ -90,7 +90,7 @@ def check_parity(bundle: Bundle, checkpoint: Checkpoint, data: Path | None = Non
     if recipe.model.latent_shapes != [level.shape for level in bundle.config.latents]:
         raise PvaeZooError(f"the checkpoint of {recipe.name} has other latents than the bundle {bundle.name}'s")
     images = _images(bundle, recipe, data)
-    runtime = RuntimeModel(bundle, "cpu")
+    runtime = Model(bundle, "cpu")
     scores = runtime.nll(images)
     expected = _torch_outputs(model_of(checkpoint), images, runtime)
     actual: dict[str, NDArray[Any]] = {"log_prob": scores.log_prob}
@@ -106,7 +106,7 @@ def check_parity(bundle: Bundle, checkpoint: Checkpoint, data: Path | None = Non
 
 
 def _from_latents(
-    runtime: RuntimeModel, images: NDArray[np.uint8], expected: dict[str, NDArray[Any]]
+    runtime: Model, images: NDArray[np.uint8], expected: dict[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
     """What the priors make of PyTorch's latents, and the step graphs of those of the first images."""
     few = max(1, _STEP_VALUES // images[0].size)
@@ -132,7 +132,7 @@ def _images(bundle: Bundle, recipe: Recipe, data: Path | None) -> NDArray[np.uin
 
 
 @torch.no_grad()
-def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8], runtime: RuntimeModel) -> dict[str, NDArray[Any]]:
+def _torch_outputs(model: PixelVAE, images: NDArray[np.uint8], runtime: Model) -> dict[str, NDArray[Any]]:
     """What PyTorch makes of the images, with the runtime's noise for each."""
     collected: dict[str, list[NDArray[Any]]] = {}
     for start in range(0, len(images), _BATCH):

@@ -29,7 +29,7 @@ from pvae_zoo.models.pixelcnn import SmoothLogits
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.models.prior import MapPrior
 from pvae_zoo.models.upsampling import Upsampling
-from pvae_zoo.training.checkpoint import Checkpoint, Progress
+from pvae_zoo.training.checkpoint import Checkpoint, RunProgress
 from pvae_zoo.training.recipe import Recipe, parse_recipe
 
 _Array = NDArray[Any]
@@ -64,7 +64,7 @@ def checkpoint_of(bundle: Bundle) -> Checkpoint:
     return Checkpoint(recipe, progress, {f"ema.{name}": tensors[f"ema.{name}"] for name in model.state_dict()})
 
 
-def _stated(bundle: Bundle) -> tuple[Recipe, Progress]:
+def _stated(bundle: Bundle) -> tuple[Recipe, RunProgress]:
     config = bundle.config
     if config.recipe is None or config.progress is None:
         own = bundle.folder / WEIGHTS
@@ -79,7 +79,7 @@ def _stated(bundle: Bundle) -> tuple[Recipe, Progress]:
         raise PvaeZooError(f"{where} has the recipe of another model: pull or export the bundle again")
     stated = {key: value for key, value in config.progress.items() if value is not None}
     try:
-        return recipe, dacite.from_dict(Progress, stated, dacite.Config(strict=True, cast=[float]))
+        return recipe, dacite.from_dict(RunProgress, stated, dacite.Config(strict=True, cast=[float]))
     except (dacite.DaciteError, ValueError, TypeError) as error:
         raise PvaeZooError(f"{where} has the progress of another version ({error}): export the bundle again") from error
 

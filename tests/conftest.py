@@ -33,7 +33,7 @@ from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.export.bundle import model_of, write_bundle
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.sources import registry
-from pvae_zoo.training.checkpoint import Checkpoint, Progress
+from pvae_zoo.training.checkpoint import Checkpoint, RunProgress
 from pvae_zoo.training.recipe import Recipe, TrainingConfig
 
 
@@ -232,7 +232,9 @@ def make_tiny(
         if repr(options) not in made:
             recipe = make_recipe(make_architecture(**options))
             ema = {f"ema.{name}": value for name, value in _untrained(recipe.model).state_dict().items()}
-            progress = Progress(step=12, images=48, seconds=7200.0, best_step=10, best_elbo=-12.25, hardware="2 cores")
+            progress = RunProgress(
+                step=12, images=48, seconds=7200.0, best_step=10, best_elbo=-12.25, hardware="2 cores"
+            )
             checkpoint = Checkpoint(recipe, progress, ema)
             folder = tmp_path_factory.mktemp("tiny")
             write_bundle(checkpoint, folder)

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.model import Model
     from pvae_zoo.runtime.sessions import Device
 
 __all__ = ["PvaeZooError", "__version__", "list_models", "load"]
 __version__ = "0.1.0"
 
 
-def load(model: str = "mnist", *, device: Device = "auto", threads: int | None = None, trust: bool = False) -> PixelVAE:
+def load(model: str = "mnist", *, device: Device = "auto", threads: int | None = None, trust: bool = False) -> Model:
     """A model of the zoo by name, one that was pulled by its repository, or any bundle by its folder.
 
     Args:
@@ -34,13 +34,13 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
     Raises:
         PvaeZooError: if there is no such model, its graphs are not admitted, or onnxruntime or the device is missing.
     """
-    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.model import Model
     from pvae_zoo.sources.registry import open_bundle
     from pvae_zoo.trust.admission import admit
 
     bundle = open_bundle(model)
     admit(bundle, trust=trust)
-    return PixelVAE(bundle, device, threads)
+    return Model(bundle, device, threads)
 
 
 def list_models() -> list[str]:

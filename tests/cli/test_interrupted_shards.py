@@ -113,15 +113,15 @@ def test_a_process_of_its_own_exits_with_130(model, folder, tmp_path, name):
     """What a scheduler sees; the second batch waits for the signal."""
     code = """
 import sys, time
-from pvae_zoo.runtime.model import PixelVAE
-real, calls = PixelVAE.nll, []
+from pvae_zoo.runtime.model import Model
+real, calls = Model.nll, []
 def nll(self, *args, **options):
     calls.append(1)
     if len(calls) == 2:
         print("ready", flush=True)
         time.sleep(60)
     return real(self, *args, **options)
-PixelVAE.nll = nll
+Model.nll = nll
 from pvae_zoo.cli.app import main
 main(sys.argv[1:])
 """

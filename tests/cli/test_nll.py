@@ -10,14 +10,14 @@ import pvae_zoo
 
 INTERRUPT = """
 import os, signal
-from pvae_zoo.runtime.model import PixelVAE
-real, calls = PixelVAE.nll, []
+from pvae_zoo.runtime.model import Model
+real, calls = Model.nll, []
 def nll(self, *args, **options):
     calls.append(1)
     if len(calls) == 2:
         os.kill(os.getpid(), signal.SIGINT)
     return real(self, *args, **options)
-PixelVAE.nll = nll
+Model.nll = nll
 """
 
 
@@ -190,15 +190,15 @@ def test_an_interrupt_prints_no_half_document(spawn, model, folder, files):
 
 
 def test_only_a_batch_of_images_is_in_memory(run, model, folder, monkeypatch):
-    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.model import Model
 
-    real, sizes = PixelVAE.nll, []
+    real, sizes = Model.nll, []
 
     def nll(self, images, **options):
         sizes.append(len(images))
         return real(self, images, **options)
 
-    monkeypatch.setattr(PixelVAE, "nll", nll)
+    monkeypatch.setattr(Model, "nll", nll)
     for index in range(7):
         shutil.copy(folder / "a.png", folder / f"x{index}.png")
     report(run("nll", "--model", model, folder, "--json", "--batch-size", 5))

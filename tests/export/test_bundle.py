@@ -10,7 +10,7 @@ from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.export.parity import check_parity
 from pvae_zoo.runtime.sessions import open_session
-from pvae_zoo.training.checkpoint import Progress
+from pvae_zoo.training.checkpoint import RunProgress
 from pvae_zoo.training.recipe import parse_recipe
 
 FORBIDDEN = {"Loop", "If", "Scan", "CumSum", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
@@ -107,7 +107,7 @@ def test_the_contract_says_what_the_model_is(tiny):
 def test_a_bundle_carries_the_recipe_it_was_made_from_and_how_far_that_came(tiny):
     config = tiny.bundle.config
     assert parse_recipe(config.recipe, "config") == tiny.checkpoint.recipe
-    assert Progress(**config.progress) == tiny.checkpoint.progress
+    assert RunProgress(**config.progress) == tiny.checkpoint.progress
 
 
 def test_the_averaged_weights_are_exported_in_evaluation_mode(tiny):

@@ -9,7 +9,7 @@ from pvae_zoo.export.golden import COUNT, SEED, golden_vectors
 from pvae_zoo.export.reference import fixed_point_sample, naive_sample, share_drawn_otherwise
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import noise
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_golden_vectors_are_written_as_they_are_computed(tiny, golden):
 
 def test_the_runtime_draws_the_golden_images_from_their_seed(tiny, golden):
     image = tiny.bundle.config.image
-    assert np.array_equal(PixelVAE(tiny.bundle, "cpu", 1).sample(COUNT, seed=SEED), golden["image"])
+    assert np.array_equal(Model(tiny.bundle, "cpu", 1).sample(COUNT, seed=SEED), golden["image"])
     # From the seed's uniforms, and from those in the golden vectors that draw the same.
     u = noise.uniforms(SEED, range(COUNT), noise.PIXELS, image.dimensions).reshape(COUNT, *image.chw)
     z1 = torch.from_numpy(golden["z1"])
@@ -72,7 +72,7 @@ DECODER = [
 
 
 def test_every_graph_maps_golden_inputs_to_golden_outputs(tiny, golden):
-    networks = PixelVAE(tiny.bundle, "cpu", 1).networks
+    networks = Model(tiny.bundle, "cpu", 1).networks
     whole = with_contexts(tiny.bundle, golden, networks.session)
     for role, inputs, outputs in (ONE_LEVEL if networks.levels == 1 else TWO_LEVELS) + DECODER:
         found = networks.session(role).run(list(outputs), {name: whole[key] for name, key in inputs.items()})

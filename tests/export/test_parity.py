@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.export.parity import Parity, check_parity
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 
 def write_split(folder, images):
@@ -80,8 +80,8 @@ def test_a_large_data_set_is_compared_at_images_spread_over_the_whole(square, tm
     images = np.zeros((2500, 4), np.uint8)
     images[:, 0], images[:, 1] = np.arange(2500) % 3 == 0, np.arange(2500) > 1200
     write_split(tmp_path, images)
-    seen, nll = [], PixelVAE.nll
-    monkeypatch.setattr(PixelVAE, "nll", lambda self, x: seen.append(x) or nll(self, x))
+    seen, nll = [], Model.nll
+    monkeypatch.setattr(Model, "nll", lambda self, x: seen.append(x) or nll(self, x))
     assert check_parity(square.bundle, square.checkpoint, tmp_path).images == 1000
     assert np.array_equal(seen[0].reshape(1000, 4), images[0:2000:2])
 

@@ -9,7 +9,7 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.bundle import write_bundle
 from pvae_zoo.export.parity import check_parity
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.training.checkpoint import Checkpoint, Progress
+from pvae_zoo.training.checkpoint import Checkpoint, RunProgress
 from pvae_zoo.training.recipe import load_recipe
 
 large = pytest.mark.skipif(
@@ -26,7 +26,7 @@ def test_a_preset_of_the_paper_agrees_with_torch(preset, tmp_path):
         with torch.no_grad():
             model.decoder.pixelcnn.output.weight.mul_(10)  # probabilities far from even
     weights = {f"ema.{name}": value for name, value in model.state_dict().items()}
-    checkpoint = Checkpoint(recipe, Progress(), weights)
+    checkpoint = Checkpoint(recipe, RunProgress(), weights)
     write_bundle(checkpoint, tmp_path)
     parity = check_parity(Bundle(tmp_path), checkpoint)
     assert parity.ok and len(parity.largest_difference) == 9

@@ -9,7 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.runtime import noise
-from pvae_zoo.runtime.sampler import Draw, StepSampler
+from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.runtime.wavefront import canvas_rows, positions, steps
 
@@ -24,7 +24,7 @@ def draw(tiny):
     z1 = noise.normals(0, range(COUNT), 1, math.prod(shape)).reshape(COUNT, *shape)
     u = noise.uniforms(0, range(COUNT), noise.PIXELS, config.image.dimensions).reshape(COUNT, *config.image.chw)
     session = open_session(tiny.bundle.read_graph("decoder_context"), "cpu")
-    return Draw(session.run(None, {"z1": z1})[0], u, np.full(u.shape, -1, np.int64))
+    return PixelDraw(session.run(None, {"z1": z1})[0], u, np.full(u.shape, -1, np.int64))
 
 
 def drive(run, config, what, *, fill=0, scratch=0.0):

@@ -14,7 +14,7 @@ from pvae_zoo.contract.folder import CONFIG, WEIGHTS, Bundle
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.export.weights import checkpoint_of
 from pvae_zoo.sources.registry import model_names, open_bundle
-from pvae_zoo.training.checkpoint import Progress
+from pvae_zoo.training.checkpoint import RunProgress
 
 
 def exported(folder):
@@ -51,7 +51,7 @@ def test_large_weights_that_are_stored_as_float16_are_read_so(make_tiny, tmp_pat
 
 
 def test_a_run_that_was_never_validated_comes_back(gates, tmp_path):
-    progress = Progress(step=3, images=12, seconds=0.1 + 0.2, hardware="2 cores")
+    progress = RunProgress(step=3, images=12, seconds=0.1 + 0.2, hardware="2 cores")
     write_bundle(replace(gates.checkpoint, progress=progress), tmp_path)
     assert checkpoint_of(Bundle(tmp_path)).progress == progress
 

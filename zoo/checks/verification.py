@@ -16,7 +16,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import TensorSpec
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler
-from pvae_zoo.runtime.sampler import Draw, StepSampler
+from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import Device, active_provider, open_session
 
 TOLERANCE = 2e-4
@@ -242,8 +242,8 @@ def _draw(bundle: Bundle, device: Device, golden: _Arrays) -> tuple[float, int]:
     """Largest difference of the scores of the golden pixels, and how many pixels a free draw gets differently."""
     sampler = StepSampler(bundle, device)
     context, uniforms, image = golden["context"], golden["uniforms"], golden["image"]
-    free = sampler.draw(Draw(context, uniforms, np.full(image.shape, -1, np.int64)))
-    told = sampler.draw(Draw(context, uniforms, image.astype(np.int64)))
+    free = sampler.draw(PixelDraw(context, uniforms, np.full(image.shape, -1, np.int64)))
+    told = sampler.draw(PixelDraw(context, uniforms, image.astype(np.int64)))
     return largest_gap(told.log_prob, golden["log_prob"]), int((free.images != image).sum())
 
 

@@ -56,7 +56,7 @@ def run_case(run: Run, case: Case) -> list[Arrays]:
     return results
 
 
-class Drawing:
+class StepCase:
     """A wavefront of a step graph as a `Case`, and its outputs as images.
 
     Args:
@@ -105,16 +105,16 @@ def golden_case(bundle: Bundle, role: str, golden: Arrays, whole: Arrays) -> tup
     return case, {name: golden[key] for name, key in outputs.items()}
 
 
-def golden_drawing(config: BundleConfig, role: str, whole: Arrays) -> tuple[Drawing, NDArray[Any]]:
+def golden_step_case(config: BundleConfig, role: str, whole: Arrays) -> tuple[StepCase, NDArray[Any]]:
     """A step graph driven over the golden images, and what it should give.
 
     The pixels are told, so that every step is compared and none depends on how an earlier one fell.
     """
     if role == "prior_step":
-        drawing = Drawing(config, role, whole["prior_context"], {"noise": whole["z1_noise"]}, "z1")
+        drawing = StepCase(config, role, whole["prior_context"], {"noise": whole["z1_noise"]}, "z1")
         return drawing, whole["z1"]
     values = {"uniforms": whole["uniforms"], "given": whole["image"].astype(np.int64)}
-    return Drawing(config, role, whole["context"], values, "log_prob"), whole["log_prob"]
+    return StepCase(config, role, whole["context"], values, "log_prob"), whole["log_prob"]
 
 
 def draw_sample(config: BundleConfig, golden: Arrays, execute: Callable[[Case], list[Arrays]]) -> NDArray[np.uint8]:
@@ -128,8 +128,8 @@ def draw_sample(config: BundleConfig, golden: Arrays, execute: Callable[[Case], 
         z1 = execute(Case("prior", ("z1",), ({"z1_noise": golden["z1_noise"]},)))[0]["z1"]
     else:
         context = context_of("prior_context", "z2", golden["z2"])
-        prior = Drawing(config, "prior_step", context, {"noise": golden["z1_noise"]}, "z1")
+        prior = StepCase(config, "prior_step", context, {"noise": golden["z1_noise"]}, "z1")
         z1 = prior.images(execute(prior.case))
     values = {"uniforms": golden["uniforms"], "given": np.full(golden["uniforms"].shape, -1, np.int64)}
-    pixels = Drawing(config, "decoder_step", context_of("decoder_context", "z1", z1), values, "pixels")
+    pixels = StepCase(config, "decoder_step", context_of("decoder_context", "z1", z1), values, "pixels")
     return pixels.images(execute(pixels.case)).astype(np.uint8)

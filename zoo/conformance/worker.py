@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.checks.verification import first_line, golden_gap, read_golden, with_contexts
-from pvae_zoo.conformance.cases import Arrays, Case, Run, draw_sample, golden_case, golden_drawing, run_case
+from pvae_zoo.conformance.cases import Arrays, Case, Run, draw_sample, golden_case, golden_step_case, run_case
 from pvae_zoo.conformance.engines import ENGINES
 from pvae_zoo.conformance.node import run_in_node
 from pvae_zoo.conformance.operators import operator_of
@@ -84,7 +84,7 @@ class Worker:
         got: Arrays
         expected: Arrays
         if role.endswith("_step"):
-            drawing, wanted = golden_drawing(self.bundle.config, role, self.whole)
+            drawing, wanted = golden_step_case(self.bundle.config, role, self.whole)
             got, expected = {drawing.wanted: drawing.images(self.execute(drawing.case))}, {drawing.wanted: wanted}
         else:
             case, expected = golden_case(self.bundle, role, self.golden, self.whole)

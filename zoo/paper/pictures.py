@@ -9,14 +9,14 @@ import numpy as np
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.data.image_store import Images
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import save_grid
 
 _CHUNK = 2000
 TEMPERATURES = (0.7, 0.85, 1.0, 1.15)
 
 
-def three_rows(model: PixelVAE, path: Path, *, columns: int = 8, seed: int = 0) -> dict[str, float]:
+def three_rows(model: Model, path: Path, *, columns: int = 8, seed: int = 0) -> dict[str, float]:
     """Figure 5: a row for each level of noise, where only that level's noise changes.
 
     Returns:
@@ -40,19 +40,19 @@ def _mean_distance(images: Images) -> float:
     return float(np.mean(pairs))
 
 
-def temperature_rows(model: PixelVAE, path: Path, *, columns: int = 12, seed: int = 0) -> None:
+def temperature_rows(model: Model, path: Path, *, columns: int = 12, seed: int = 0) -> None:
     """The same noise at several temperatures, a row for each of `TEMPERATURES`."""
     rows = [model.sample(columns, seed=seed, temperature=temperature) for temperature in TEMPERATURES]
     _save(model, np.concatenate(rows), path, columns)
 
 
-def interpolation_rows(model: PixelVAE, path: Path, *, rows: int = 4, columns: int = 12, seed: int = 0) -> None:
+def interpolation_rows(model: Model, path: Path, *, rows: int = 4, columns: int = 12, seed: int = 0) -> None:
     """Paths between two latents, all other noise held."""
     paths = [model.interpolate(None, columns, seed=seed, first=2 * row) for row in range(rows)]
     _save(model, np.concatenate(paths), path, columns)
 
 
-def neighbour_rows(model: PixelVAE, train: ImageSet, path: Path, *, columns: int = 12, seed: int = 0) -> list[float]:
+def neighbour_rows(model: Model, train: ImageSet, path: Path, *, columns: int = 12, seed: int = 0) -> list[float]:
     """Samples above their nearest training images.
 
     Returns:
@@ -80,6 +80,6 @@ def nearest_images(images: Images, others: ImageSet, levels: int) -> tuple[Image
     return found, [float(distance) for distance in best / (levels - 1)]
 
 
-def _save(model: PixelVAE, images: Images, path: Path, columns: int) -> None:
+def _save(model: Model, images: Images, path: Path, columns: int) -> None:
     metadata: dict[str, str] = {"model": model.name, "model_sha256": model.bundle.digest}
     save_grid(images, path, levels=model.image.levels, metadata=metadata, columns=columns)

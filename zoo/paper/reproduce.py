@@ -21,7 +21,7 @@ from pvae_zoo.paper.training import Workshop
 from pvae_zoo.reporting.codecs import available_codecs, measure_codecs, random_subset
 from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, chosen_images
 from pvae_zoo.reporting.measurement import Measurement
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.sources.registry import model_names
 
 FIGURES = ("table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples", "latents")
@@ -199,7 +199,7 @@ class Reproduction:
             dataset=photos.name, images=len(chosen), codecs=codecs, model=None, model_bits_per_dim=None
         )  # fmt: skip
 
-    def _model(self, name: str) -> PixelVAE:
+    def _model(self, name: str) -> Model:
         if name not in model_names() and not Path(name).is_dir():
             raise Missing(f"the zoo has no model {name} yet")
         return pvae_zoo.load(name)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.contract.folder import EVALUATION, Bundle
 from pvae_zoo.data.datasets import ImageSet
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.scoring import bits_per_dim
 
 _BATCH = 64
@@ -134,7 +134,7 @@ def chosen_images(count: int, limit: int | None, seed: int) -> NDArray[np.int64]
 
 
 def evaluate(
-    model: PixelVAE,
+    model: Model,
     images: ImageSet,
     *,
     split: str,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.data.image_store import Images
-from pvae_zoo.runtime.model import Level, PixelVAE
+from pvae_zoo.runtime.model import Level, Model
 
 FACTORS: dict[Level, int] = {"bottom": 4, "top": 8}
 """How many times smaller than the image a thumbnail is, from z1 and from z2."""
@@ -37,7 +37,7 @@ class Fidelity:
     rms: float
 
 
-def drawn_levels(model: PixelVAE) -> list[Level]:
+def drawn_levels(model: Model) -> list[Level]:
     """The levels that images are drawn from, bottom first; the only one of a model with one is its bottom.
 
     Raises:
@@ -54,7 +54,7 @@ def drawn_levels(model: PixelVAE) -> list[Level]:
 
 
 def fidelity(
-    model: PixelVAE, images: Images, *, seed: int = 0, progress: Callable[[int], None] = lambda drawn: None
+    model: Model, images: Images, *, seed: int = 0, progress: Callable[[int], None] = lambda drawn: None
 ) -> list[Fidelity]:
     """Draw each image anew from each level of its latents and compare thumbnails.
 

@@ -13,9 +13,8 @@ from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.reporting.codecs import available_codecs, measure_codecs
 from pvae_zoo.reporting.evaluation import CodecSizes, Row, Thumbnails, chosen_images, evaluate
 from pvae_zoo.reporting.fidelity import drawn_levels, fidelity
-from pvae_zoo.runtime.model import PixelVAE
-
-Progress = Callable[[int, int], None]
+from pvae_zoo.runtime.grid import Progress
+from pvae_zoo.runtime.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class Measurement:
     latents: int | None = None
     command: str
 
-    def rows(self, model: PixelVAE, images: ImageSet, progress: Progress = lambda done, of: None) -> Iterator[Row]:
+    def rows(self, model: Model, images: ImageSet, progress: Progress = lambda done, of: None) -> Iterator[Row]:
         """Measure; each row comes as soon as it is there.
 
         Args:
@@ -75,13 +74,13 @@ class Measurement:
         if levels:
             yield self._thumbnails(model, images, drawn, _within(progress, done, total))
 
-    def _bound(self, model: PixelVAE, images: ImageSet, quality: int | None, step: Callable[[int], None]) -> Row:
+    def _bound(self, model: Model, images: ImageSet, quality: int | None, step: Callable[[int], None]) -> Row:
         return evaluate(
             model, images, dataset=self.dataset, split=self.split, jpeg=quality, samples=self.samples,
             limit=self.limit, seed=self.seed, command=self.command, progress=lambda done, of: step(done),
         )  # fmt: skip
 
-    def _codecs(self, model: PixelVAE, images: ImageSet, quality: int | None, step: Callable[[int], None]) -> Row:
+    def _codecs(self, model: Model, images: ImageSet, quality: int | None, step: Callable[[int], None]) -> Row:
         chosen = chosen_images(len(images), self.limit, self.seed)
         sizes = measure_codecs(images, model.image, chosen, codecs=available_codecs(), progress=step)
         return CodecSizes(
@@ -90,7 +89,7 @@ class Measurement:
         )  # fmt: skip
 
     def _thumbnails(
-        self, model: PixelVAE, images: ImageSet, chosen: NDArray[np.int64], step: Callable[[int], None]
+        self, model: Model, images: ImageSet, chosen: NDArray[np.int64], step: Callable[[int], None]
     ) -> Row:
         levels = fidelity(model, images.read(chosen, None), seed=self.seed, progress=step)
         return Thumbnails(

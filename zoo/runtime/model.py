@@ -34,10 +34,10 @@ SAMPLE_BATCH = {CPU: 256, CUDA: 1024}
 """Images drawn at once, at most. A GPU draws 1,024 digits in twice the time of one (benchmarks/RESULTS-cuda.md)."""
 
 SAMPLE_BYTES = {CPU: 384 << 20, CUDA: 3 << 30}
-"""Memory for the images drawn at once, of the device: bounds that of `PixelVAE.sample` for any n."""
+"""Memory for the images drawn at once, of the device: bounds that of `Model.sample` for any n."""
 
 
-class PixelVAE:
+class Model:
     """A bundle's model on a device.
 
     Args:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
-from pvae_zoo.runtime.sampler import Draw, Drawn, StepSampler
+from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
 from pvae_zoo.runtime.sessions import CPU, CUDA, Device, active_provider, open_session
 from pvae_zoo.runtime.wavefront import Order
@@ -138,9 +138,9 @@ class Networks:
         *,
         order: Order = "wavefront",
         progress: Progress | None = None,
-    ) -> Drawn:
+    ) -> DrawnPixels:
         """Pixels of p(x|z1) from uniforms ``(N, C, H, W)``; ``given`` holds values to keep and -1 where to draw."""
-        what = Draw(self._context("decoder_context", "z1", z1), uniforms, given, temperature)
+        what = PixelDraw(self._context("decoder_context", "z1", z1), uniforms, given, temperature)
         return self.pixel_sampler.draw(what, order=order, progress=progress)
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:

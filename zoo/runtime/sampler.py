@@ -14,7 +14,7 @@ from pvae_zoo.runtime.wavefront import Order
 
 
 @dataclass(frozen=True)
-class Draw:
+class PixelDraw:
     """What to draw.
 
     Attributes:
@@ -31,7 +31,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnPixels:
     """Values ``(N, C, H, W)`` uint8 and their log-probabilities at temperature 1, float32, in nats."""
 
     images: NDArray[np.uint8]
@@ -54,7 +54,7 @@ class StepSampler:
         """Runs of the step graph for ``count`` images, of all workers together."""
         return self.grid.steps(count, order)
 
-    def draw(self, what: Draw, *, order: Order = "wavefront", progress: Progress | None = None) -> Drawn:
+    def draw(self, what: PixelDraw, *, order: Order = "wavefront", progress: Progress | None = None) -> DrawnPixels:
         """Draw the pixels of ``what``.
 
         Args:
@@ -64,4 +64,4 @@ class StepSampler:
         values: Arrays = {"uniforms": what.uniforms, "given": what.given}
         constants = {"temperature": np.array([what.temperature], np.float32)}
         drawn = self.grid.draw(GridDraw(what.context, values, constants), order=order, progress=progress)
-        return Drawn(drawn["pixels"].astype(np.uint8), drawn["log_prob"])
+        return DrawnPixels(drawn["pixels"].astype(np.uint8), drawn["log_prob"])

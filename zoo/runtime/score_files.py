@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.data.images import ImageError, ImageSource
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.scoring import Scores
 
 BATCH = 64
@@ -104,7 +104,7 @@ class Summary:
 
 
 def score_files(
-    model: PixelVAE,
+    model: Model,
     sources: Sequence[ImageSource],
     read: Callable[[ImageSource], tuple[NDArray[np.uint8], str | None] | ImageError],
     *,

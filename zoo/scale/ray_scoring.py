@@ -26,12 +26,12 @@ from pvae_zoo.base.interrupts import prompt_stop
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.fit import Fit
 from pvae_zoo.data.images import ImageSource
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.sessions import Device, cores
 from pvae_zoo.scale.headers import Header, check_same, read_header
 from pvae_zoo.scale.merge import part_names
 from pvae_zoo.scale.parts import Part, part_path, read_rows
-from pvae_zoo.scale.scoring import Scoring, header_of, score_part
+from pvae_zoo.scale.shard_scoring import Scoring, header_of, score_part
 from pvae_zoo.scale.shards import MAX_SHARDS, Shard
 from pvae_zoo.sources.names import FolderName
 from pvae_zoo.sources.registry import identify, open_bundle
@@ -149,7 +149,7 @@ class Scorer:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._runtime: PixelVAE | None = None
+        self._runtime: Model | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """A user's mistake is a result: an exception would be tried again."""
@@ -168,12 +168,12 @@ class Scorer:
         scoring = Scoring(**self.job.scoring | {"fit": Fit(**self.job.scoring["fit"])})
         return score_part(runtime, header, _unpacked(packed), scoring, Path(self.job.folder))
 
-    def _model(self) -> PixelVAE:
+    def _model(self) -> Model:
         if self._runtime is None:
             bundle = open_bundle(self.job.model)
             if bundle.digest != self.job.header["model_sha256"]:
                 raise PvaeZooError(f"{self.job.model} is another model on node {platform.node()}: copy it there")
-            self._runtime = PixelVAE(bundle, self.job.device, self.job.threads)
+            self._runtime = Model(bundle, self.job.device, self.job.threads)
         return self._runtime
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import file_name, read_metadata, save_images
 from pvae_zoo.runtime.wavefront import Order
 from pvae_zoo.scale.merge import complete_set
@@ -29,8 +29,8 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """What is drawn: the same for all shards."""
+class SampleRun:
+    """What a run draws: the same for all shards."""
 
     model: str
     model_sha256: str
@@ -43,12 +43,12 @@ class Drawn:
 
     def notes(self) -> dict[str, str]:
         """As a picture notes it."""
-        values = {field.name: getattr(self, field.name) for field in fields(Drawn)}
+        values = {field.name: getattr(self, field.name) for field in fields(SampleRun)}
         return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(Drawn):
+class Manifest(SampleRun):
     """What is in the files of one shard: their SHA-256 by name, in the order of the images."""
 
     format: int = FORMAT
@@ -79,8 +79,8 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def draw_shard(
-    runtime: PixelVAE,
-    drawn: Drawn,
+    runtime: Model,
+    run: SampleRun,
     shard: Shard,
     folder: Path,
     *,
@@ -93,9 +93,9 @@ def draw_shard(
     """Draw what is missing of a shard, a batch at a time: whatever stops it costs one batch.
 
     Args:
-        runtime: draws; the model that ``drawn`` names.
-        drawn: what.
-        shard: which piece of the ``drawn.n`` images.
+        runtime: draws; the model that ``run`` names.
+        run: what is drawn.
+        shard: which piece of the ``run.n`` images.
         folder: gets a PNG an image and the manifest; all machines that share the work may share it.
         command: noted in the pictures.
         batch_size: images drawn at once.
@@ -109,25 +109,25 @@ def draw_shard(
     Raises:
         PvaeZooError: if files of another run are in the way, or the folder cannot be written.
     """
-    path, block = manifest_path(folder, shard), shard.block(drawn.n)
+    path, block = manifest_path(folder, shard), shard.block(run.n)
     known: dict[str, str] = {}
     if path.exists():
         before = read_manifest(path)
-        _check(path, drawn, before.notes())
+        _check(path, run, before.notes())
         known = before.files
     files: dict[str, str] = {}
     count = 0
     for chunk in chunks(block, batch_size):
         names = {index: file_name(index) for index in chunk}
-        found = {index: _hash_of(folder / name, drawn, known.get(name)) for index, name in names.items()}
+        found = {index: _hash_of(folder / name, run, known.get(name)) for index, name in names.items()}
         missing = [index for index in chunk if found[index] is None]
         if missing:
             span = range(missing[0], missing[-1] + 1)
             images = runtime.sample(
                 len(span),
-                seed=drawn.seed,
-                temperature=drawn.temperature,
-                latent_temperature=drawn.latent_temperature,
+                seed=run.seed,
+                temperature=run.temperature,
+                latent_temperature=run.latent_temperature,
                 first=span.start,
                 order=order,
                 progress=lambda done, total: check(),
@@ -136,7 +136,7 @@ def draw_shard(
                 images[[index - span.start for index in missing]],
                 f"{folder}/",
                 levels=runtime.image.levels,
-                metadata=drawn.notes() | {"command": command},
+                metadata=run.notes() | {"command": command},
                 names=[names[index] for index in missing],
             )
             found |= {index: _sha256(file) for index, file in zip(missing, saved, strict=True)}
@@ -144,7 +144,7 @@ def draw_shard(
         files |= {names[index]: digest for index, digest in found.items() if digest is not None}
         progress(chunk.stop - block.start, len(block))
         check()
-    manifest = Manifest(**asdict(drawn), shard=shard.number, shards=shard.of, files=files)
+    manifest = Manifest(**asdict(run), shard=shard.number, shards=shard.of, files=files)
     if files != known or not path.exists():
         atomic_write(path, (json.dumps(asdict(manifest), indent=1) + "\n").encode())
     return manifest, count
@@ -178,8 +178,8 @@ def check_samples(folder: Path) -> Manifest:
     return first
 
 
-def _check(path: Path, drawn: Drawn, notes: Mapping[str, str]) -> None:
-    for name, mine in drawn.notes().items():
+def _check(path: Path, run: SampleRun, notes: Mapping[str, str]) -> None:
+    for name, mine in run.notes().items():
         theirs = notes.get(name, "unknown")
         if mine != theirs:
             raise PvaeZooError(
@@ -187,7 +187,7 @@ def _check(path: Path, drawn: Drawn, notes: Mapping[str, str]) -> None:
             )
 
 
-def _hash_of(path: Path, drawn: Drawn, known: str | None) -> str | None:
+def _hash_of(path: Path, run: SampleRun, known: str | None) -> str | None:
     """The hash of a picture that is there and right; None if it is to be drawn."""
     if not path.is_file():
         return None
@@ -198,7 +198,7 @@ def _hash_of(path: Path, drawn: Drawn, known: str | None) -> str | None:
             picture.verify()
     except (PvaeZooError, OSError, SyntaxError):  # damaged
         return None
-    _check(path, drawn, notes)
+    _check(path, run, notes)
     digest = sha256(data).hexdigest()
     return digest if known in (None, digest) else None
 

@@ -34,7 +34,7 @@ RETIRED |= {("model", "prior", "pixelcnn", "input_dropout")}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class RunProgress:
     """Where a run stands.
 
     Attributes:
@@ -64,7 +64,7 @@ class Progress:
     pixels_nats: float | None = None
     watch: Watch = field(default_factory=Watch)
 
-    def advanced(self, **changes: Any) -> Progress:
+    def advanced(self, **changes: Any) -> RunProgress:
         return replace(self, **changes)
 
     @property
@@ -73,14 +73,14 @@ class Progress:
         return self.minutes > 0 and self.planned_at < 0
 
     @classmethod
-    def parsed(cls, data: dict[str, Any]) -> Progress:
+    def parsed(cls, data: dict[str, Any]) -> RunProgress:
         return cls(**data | {"watch": Watch(**data.get("watch", {}))})
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     recipe: Recipe
-    progress: Progress
+    progress: RunProgress
     tensors: Mapping[str, Tensor]
 
     def section(self, prefix: str) -> dict[str, Tensor]:
@@ -125,7 +125,7 @@ def load_checkpoint(path: Path, remedy: str = "name a .safetensors file that pva
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
         recipe = parse_recipe(without_retired(json.loads(metadata["recipe"])), f"checkpoint {path}")
-        checkpoint = Checkpoint(recipe, Progress.parsed(json.loads(metadata["progress"])), tensors)
+        checkpoint = Checkpoint(recipe, RunProgress.parsed(json.loads(metadata["progress"])), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise PvaeZooError(
             f"{path} is damaged or no checkpoint of pvae-zoo ({error}): remove it and train again"

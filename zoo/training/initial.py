@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.training.checkpoint import Checkpoint, Progress
+from pvae_zoo.training.checkpoint import Checkpoint, RunProgress
 from pvae_zoo.training.state import State
 from pvae_zoo.training.trainee import lost_names, upper_names
 
 
-def take_weights(state: State, given: Checkpoint, name: str, *, anew: bool = False) -> Progress:
+def take_weights(state: State, given: Checkpoint, name: str, *, anew: bool = False) -> RunProgress:
     """Begin with another run's averaged weights, its auxiliary layers among them.
 
     Args:
@@ -43,6 +43,6 @@ def take_weights(state: State, given: Checkpoint, name: str, *, anew: bool = Fal
     own, spent = [key for key in state.weights if key.startswith("model.")], given.progress
     count = sum(key in taken for key in own)
     source = f"{given.recipe.name} at step {spent.step} ({count} of {len(own)} tensors)"
-    return Progress(
+    return RunProgress(
         initialised_from=source, images=spent.images, seconds=spent.seconds, hardware=spent.hardware
     )  # fmt: skip

@@ -26,7 +26,7 @@ from pvae_zoo.training.checkpoint import (
     LATEST,
     NOT_STARTED,
     Checkpoint,
-    Progress,
+    RunProgress,
     load_checkpoint,
     save_checkpoint,
 )
@@ -97,7 +97,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.training.learning_rate, betas=(0.9, 0.99), fused=fused)
         self.state = State(self.trainee, self.optimizer)
         self.guard = Guard(self.state, world)
-        self.progress = Progress(hardware=hardware_name(self.device), minutes=minutes)
+        self.progress = RunProgress(hardware=hardware_name(self.device), minutes=minutes)
         self.stepper = Stepper(self.state, world, self.device, compile_model=compile_model)
 
     @property

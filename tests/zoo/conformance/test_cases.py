@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pvae_zoo.checks.verification import golden_gap, read_golden, whole_image, with_contexts
-from pvae_zoo.conformance.cases import draw_sample, golden_case, golden_drawing, run_case
+from pvae_zoo.conformance.cases import draw_sample, golden_case, golden_step_case, run_case
 from pvae_zoo.conformance.engines import ENGINES
 from pvae_zoo.runtime.sessions import open_session
 
@@ -43,12 +43,12 @@ def test_every_graph_gives_its_golden_vectors(tiny, execute):
         for name, value in expected.items():
             assert golden_gap(name, outputs[name], value) < 1e-4
     for role in tiny.bundle.config.steps:
-        drawing, expected = golden_drawing(tiny.bundle.config, role, whole)
+        drawing, expected = golden_step_case(tiny.bundle.config, role, whole)
         np.testing.assert_allclose(drawing.images(execute(drawing.case)), expected, atol=1e-4)
 
 
 def test_canvases_go_from_run_to_run(tiny, execute):
     whole = whole_of(tiny.bundle, read_golden(tiny.bundle, []))
-    drawing, expected = golden_drawing(tiny.bundle.config, "decoder_step", whole)
+    drawing, expected = golden_step_case(tiny.bundle.config, "decoder_step", whole)
     forgetful = [execute(replace(drawing.case, feeds=(feed,)))[0] for feed in drawing.case.feeds]
     assert np.abs(drawing.images(forgetful) - expected).max() > 1e-2

@@ -14,7 +14,7 @@ from pvae_zoo.contract import folder as folder_module
 from pvae_zoo.contract.config import ROLES
 from pvae_zoo.contract.folder import CONFIG, CONFIG_BYTES, EVALUATION, GOLDEN, WEIGHTS, Bundle, file_spec
 from pvae_zoo.runtime import grid, networks
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 AGAIN = "pull or export the bundle again"
 
@@ -71,7 +71,7 @@ def test_nothing_is_stated_that_is_not_there(gates, folder, older):
 def test_a_bundle_of_an_older_make_is_read_verified_and_used(older):
     bundle = Bundle(older)
     assert bundle.files()[-1].file == WEIGHTS and bundle.read(bundle.config.weights) == b"the weights"
-    assert verify_bundle(bundle).ok and len(PixelVAE(bundle, "cpu", 1).sample(1)) == 1
+    assert verify_bundle(bundle).ok and len(Model(bundle, "cpu", 1).sample(1)) == 1
     (older / WEIGHTS).write_bytes(b"other weight")
     assert not verify_bundle(bundle).ok
 
@@ -155,7 +155,7 @@ def test_a_tampered_graph_is_refused_before_a_session_is_made_of_it(folder, monk
     tamper(folder / f"{role}.onnx")
 
     def use_everything():
-        model = PixelVAE(Bundle(folder), "cpu", 1)
+        model = Model(Bundle(folder), "cpu", 1)
         model.nll(model.sample(1))
 
     message = error_of(use_everything)

@@ -11,7 +11,7 @@ import pytest
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance.runtimes import RUNTIMES, find
 from pvae_zoo.explain.program import LANGUAGES, program
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.sources.registry import open_bundle
 
 SEED = 11
@@ -26,7 +26,7 @@ def picture(path, image):
 
 
 def sampled(bundle):
-    return PixelVAE(bundle, "cpu", 1).sample(1, seed=SEED)[0]
+    return Model(bundle, "cpu", 1).sample(1, seed=SEED)[0]
 
 
 @pytest.mark.parametrize("seed", [0, SEED])
@@ -35,7 +35,7 @@ def test_the_python_program_draws_what_sample_draws(tiny, tmp_path, monkeypatch,
     script.write_text(program(tiny.bundle.config, "python"))
     monkeypatch.setattr(sys, "argv", [str(script), str(seed), str(out), str(tiny.bundle.folder)])
     runpy.run_path(str(script))
-    expected = PixelVAE(tiny.bundle, "cpu", 1).sample(1, seed=seed)[0]
+    expected = Model(tiny.bundle, "cpu", 1).sample(1, seed=seed)[0]
     assert np.array_equal(picture(out, tiny.bundle.config.image), expected)
 
 

@@ -10,7 +10,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.export.bundle import write_bundle
 from pvae_zoo.models.pixelvae import PixelVAE
-from pvae_zoo.training.checkpoint import Checkpoint, Progress
+from pvae_zoo.training.checkpoint import Checkpoint, RunProgress
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
 
@@ -76,5 +76,5 @@ def test_neither_is_exported(kind, lacks, request, make_recipe, tmp_path):
     recipe = make_recipe(request.getfixturevalue(kind))
     ema = {f"ema.{name}": value for name, value in PixelVAE(recipe.model).state_dict().items()}
     with pytest.raises(PvaeZooError, match=f"tiny has no {lacks}: bundles hold PixelVAEs"):
-        write_bundle(Checkpoint(recipe, Progress(), ema), tmp_path / "bundle")
+        write_bundle(Checkpoint(recipe, RunProgress(), ema), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

@@ -15,7 +15,7 @@ from pvae_zoo.paper.measuring import bound
 from pvae_zoo.paper.pictures import nearest_images, three_rows
 from pvae_zoo.paper.probe import Digits, probe_accuracy
 from pvae_zoo.reporting.codecs import CODECS, measure_codecs, random_subset, stored
-from pvae_zoo.runtime.model import PixelVAE as Runtime
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import to_picture
 
 COLOUR = ImageShape(channels=3, height=8, width=8, levels=256)
@@ -95,7 +95,7 @@ def test_nearest_images_are_found_among_all():
 
 
 def test_three_rows_need_two_levels_and_share_the_first_image(levels, gates, tmp_path):
-    distance = three_rows(Runtime(levels.bundle), tmp_path / "rows.png", columns=3)
+    distance = three_rows(Model(levels.bundle), tmp_path / "rows.png", columns=3)
     assert list(distance) == ["top", "bottom", "pixels"] and all(0 < value < 1 for value in distance.values())
     with Image.open(tmp_path / "rows.png") as picture:
         rows = np.asarray(picture)
@@ -103,4 +103,4 @@ def test_three_rows_need_two_levels_and_share_the_first_image(levels, gates, tmp
     first = [rows[start : start + height - 2, : height // 2] for start in (0, height, 2 * height)]
     assert np.array_equal(first[0], first[1]) and np.array_equal(first[0], first[2])
     with pytest.raises(PvaeZooError, match="one level of latents"):
-        three_rows(Runtime(gates.bundle), tmp_path / "none.png")
+        three_rows(Model(gates.bundle), tmp_path / "none.png")

@@ -18,7 +18,7 @@ from pvae_zoo.reporting.evaluation import (
     stored_evaluations,
     stored_thumbnails,
 )
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def images():
 
 
 def measure(bundle, images, *, split="test", samples=1, limit=None, seed=0, **options):
-    model = PixelVAE(bundle, "cpu", 1)
+    model = Model(bundle, "cpu", 1)
     return evaluate(
         model,
         ImageSet.of(images, model.image),
@@ -48,7 +48,7 @@ def measure(bundle, images, *, split="test", samples=1, limit=None, seed=0, **op
 @pytest.mark.parametrize("samples", [1, 5])
 def test_figures_are_means_over_the_images(bundle, images, samples):
     figures = measure(bundle, images, samples=samples, seed=3)
-    scores = PixelVAE(bundle, "cpu", 1).nll(images, samples=samples, seed=3)
+    scores = Model(bundle, "cpu", 1).nll(images, samples=samples, seed=3)
     assert figures.nll_nats == pytest.approx(scores.nll_nats.mean())
     assert figures.standard_error_nats == pytest.approx(scores.nll_nats.std(ddof=1) / math.sqrt(30))
     assert figures.bits_per_dim == pytest.approx(scores.nll_nats.mean() / 42 / math.log(2))
@@ -73,8 +73,8 @@ def test_batches_change_no_figure(bundle, images, monkeypatch):
 
 def test_a_subset_is_drawn_at_random_and_can_be_drawn_again(bundle, images, monkeypatch):
     chosen = []
-    nll = PixelVAE.nll
-    monkeypatch.setattr(PixelVAE, "nll", lambda self, x, **options: chosen.append(x) or nll(self, x, **options))
+    nll = Model.nll
+    monkeypatch.setattr(Model, "nll", lambda self, x, **options: chosen.append(x) or nll(self, x, **options))
     first, again, other = (measure(bundle, images, limit=10, seed=seed) for seed in (1, 1, 2))
     assert first == again and first != other
     assert (first.images, first.of) == (10, 30)

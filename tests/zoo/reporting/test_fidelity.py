@@ -3,13 +3,13 @@ import pytest
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.reporting.fidelity import compared, drawn_levels, fidelity, thumbnails
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 
 @pytest.fixture(scope="module")
 def model(make_tiny):
     """Two levels of latents below 8 x 8 images of 3 channels."""
-    return PixelVAE(make_tiny(image=(3, 8, 8, 4), top=3).bundle, "cpu", 1)
+    return Model(make_tiny(image=(3, 8, 8, 4), top=3).bundle, "cpu", 1)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_each_level_is_drawn_from_by_itself(model, images, monkeypatch):
         calls.append((level, seed, len(part)))
         return part if level == "bottom" else np.zeros_like(part)
 
-    monkeypatch.setattr(PixelVAE, "reconstruct", copy)
+    monkeypatch.setattr(Model, "reconstruct", copy)
     z1, z2 = fidelity(model, images, seed=5, progress=done.append)
     assert calls == [("bottom", 5, 16), ("bottom", 21, 4), ("top", 5, 16), ("top", 21, 4)] and done == [16, 20, 36, 40]
     assert (z1.size, z1.r2, z1.rms) == ("2x2", 1, 0) and z2.size == "1x1" and z2.r2 < 0
@@ -60,11 +60,11 @@ def test_what_is_drawn_is_what_the_model_draws_again_for_the_same_seed(model, im
 
 
 def test_a_model_with_one_level_has_one(make_tiny):
-    one = PixelVAE(make_tiny(image=(1, 8, 8, 2), latents=2).bundle, "cpu", 1)
+    one = Model(make_tiny(image=(1, 8, 8, 2), latents=2).bundle, "cpu", 1)
     assert drawn_levels(one) == ["bottom"] and len(fidelity(one, np.ones((2, 1, 8, 8), np.uint8))) == 1
 
 
 def test_images_that_thumbnails_do_not_divide_are_refused(levels):
-    model = PixelVAE(levels.bundle, "cpu", 1)
+    model = Model(levels.bundle, "cpu", 1)
     with pytest.raises(PvaeZooError, match="tiny has images of 7x6: thumbnails of a 4th do not divide them"):
         drawn_levels(model)

@@ -10,12 +10,12 @@ from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.reporting.codecs import available_codecs, measure_codecs
 from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, Thumbnails, chosen_images
 from pvae_zoo.reporting.measurement import Measurement
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 
 @pytest.fixture(scope="module")
 def model(make_tiny):
-    return PixelVAE(make_tiny(image=(3, 8, 8, 256), top=2).bundle, "cpu", 1)
+    return Model(make_tiny(image=(3, 8, 8, 256), top=2).bundle, "cpu", 1)
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_progress_reaches_its_end_and_never_goes_back(model, images):
 
 
 def test_what_a_model_cannot_have_is_refused_before_anything_is_measured(levels, monkeypatch):
-    tiny = PixelVAE(levels.bundle, "cpu", 1)
-    monkeypatch.setattr(PixelVAE, "nll", None)
+    tiny = Model(levels.bundle, "cpu", 1)
+    monkeypatch.setattr(Model, "nll", None)
     few = ImageSet.of(np.zeros((2, 3, 7, 6), np.uint8), tiny.image)
     with pytest.raises(PvaeZooError, match=r"tiny has 3 channel\(s\) of 4 levels: leave out --jpeg"):
         measured(tiny, few, jpeg=(75,))

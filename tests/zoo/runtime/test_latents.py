@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from pvae_zoo.runtime import latents, noise
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 
 
 @pytest.fixture
 def networks(levels):
-    return PixelVAE(levels.bundle, "cpu", 1).networks
+    return Model(levels.bundle, "cpu", 1).networks
 
 
 def test_noise_is_keyed_by_image_and_level_and_more_samples_continue_it(networks):

@@ -10,7 +10,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.export.reference import sample_z1
 from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.scoring import Gaussian, merge_scores
 from pvae_zoo.runtime.sessions import CPU
 
@@ -18,7 +18,7 @@ TAKES = "tiny takes uint8 (N, 1, 7, 6) with at least one image"
 
 
 def load(tiny, threads=1):
-    return PixelVAE(tiny.bundle, "cpu", threads)
+    return Model(tiny.bundle, "cpu", threads)
 
 
 def random_images(tiny, count, seed=0):

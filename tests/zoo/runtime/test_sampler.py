@@ -14,7 +14,7 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.reference import naive_sample
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.runtime import grid, noise
-from pvae_zoo.runtime.sampler import Draw, StepSampler
+from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.runtime.wavefront import step_count
 from pvae_zoo.training.recipe import load_recipe, recipe_names
@@ -31,7 +31,7 @@ def make_draw(tiny, count, *, seed=0, given=None, temperature=1.0):
     z1 = noise.normals(seed, range(count), 1, math.prod(shape)).reshape(count, *shape)
     u = noise.uniforms(seed, range(count), noise.PIXELS, config.image.dimensions).reshape(count, *config.image.chw)
     given = np.full(u.shape, -1, np.int64) if given is None else given
-    return z1, Draw(run(tiny, "decoder_context", "context", z1=z1)[0], u, given, temperature)
+    return z1, PixelDraw(run(tiny, "decoder_context", "context", z1=z1)[0], u, given, temperature)
 
 
 def same(drawn, other):
@@ -109,14 +109,14 @@ def test_where_all_is_given_nothing_is_drawn(tiny):
     assert np.array_equal(scored.images, wanted)
     whole = run(tiny, "decoder", "log_prob", image=wanted.astype(np.uint8), context=what.context)[0]
     np.testing.assert_allclose(scored.log_prob, whole, rtol=1e-5, atol=1e-5)
-    assert same(scored, steps.draw(Draw(what.context, 1 - what.uniforms, what.given, 0.3)))
+    assert same(scored, steps.draw(PixelDraw(what.context, 1 - what.uniforms, what.given, 0.3)))
 
 
 def test_rounding_never_draws_a_value_past_the_last(tiny):
     """The cumulative probability of the last value may round to less than the largest uniform."""
     z1, what = make_draw(tiny, 40)
     largest = np.full_like(what.uniforms, 1 - 2**-24)
-    drawn = StepSampler(tiny.bundle).draw(Draw(what.context, largest, what.given))
+    drawn = StepSampler(tiny.bundle).draw(PixelDraw(what.context, largest, what.given))
     assert drawn.images.max() < tiny.bundle.config.image.levels
     np.testing.assert_allclose(drawn.log_prob, teacher_forced(tiny, drawn.images, z1), rtol=1e-5, atol=1e-5)
 
@@ -140,7 +140,7 @@ def test_samples_have_the_probabilities_that_the_density_states(image, order, ma
     expected = count * np.exp(log_prob.reshape(len(every), -1).sum(1, dtype=np.float64))
     assert expected.sum() == pytest.approx(count, rel=1e-5)
     _, what = make_draw(tiny, count, seed=5)
-    what = Draw(np.repeat(context, count, 0), what.uniforms, what.given)
+    what = PixelDraw(np.repeat(context, count, 0), what.uniforms, what.given)
     drawn = StepSampler(tiny.bundle).draw(what, order=order).images.reshape(count, -1)
     index = drawn.astype(int) @ levels ** np.arange(drawn.shape[1])[::-1]
     observed = np.bincount(index, minlength=len(every))

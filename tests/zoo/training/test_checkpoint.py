@@ -10,7 +10,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.training.checkpoint import (
     NOT_STARTED,
     Checkpoint,
-    Progress,
+    RunProgress,
     load_checkpoint,
     optimizer_tensors,
     restore_optimizer,
@@ -27,7 +27,7 @@ def checkpoint(make_recipe):
         "ema.a.weight": torch.randn(3, 4),
         "optimizer.0.step": torch.tensor(7.0),
     }
-    return Checkpoint(make_recipe(), Progress(step=7, images=28, seconds=1.5), tensors)
+    return Checkpoint(make_recipe(), RunProgress(step=7, images=28, seconds=1.5), tensors)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_optimiser_comes_back_as_it_was(make_recipe):
     second = torch.nn.Parameter(first.detach().clone())
     restored = torch.optim.AdamW([second])
     moments = {name: value.clone() for name, value in optimizer_tensors(optimizer).items()}
-    restore_optimizer(restored, Checkpoint(make_recipe(), Progress(), moments).section("optimizer"))
+    restore_optimizer(restored, Checkpoint(make_recipe(), RunProgress(), moments).section("optimizer"))
     step(first, optimizer)
     step(second, restored)
     assert first.equal(second)
@@ -122,9 +122,9 @@ def test_a_checkpoint_that_kept_the_common_mode_of_the_logits_is_refused(
 ):
     recipe, path = make_recipe(make_architecture(image=(3, 4, 4, 4))), tmp_path / "c.safetensors"
     name = f"{section}.decoder.pixelcnn.output.weight"
-    save_checkpoint(path, Checkpoint(recipe, Progress(), {name: torch.zeros(9, 6, 1, 1)}))
+    save_checkpoint(path, Checkpoint(recipe, RunProgress(), {name: torch.zeros(9, 6, 1, 1)}))
     load_checkpoint(path)
-    save_checkpoint(path, Checkpoint(recipe, Progress(), {name: torch.zeros(12, 6, 1, 1)}))
+    save_checkpoint(path, Checkpoint(recipe, RunProgress(), {name: torch.zeros(12, 6, 1, 1)}))
     with pytest.raises(PvaeZooError, match=r"c\.safetensors is a checkpoint of the older layout, 4 cosines a channel"):
         load_checkpoint(path)
 
@@ -150,7 +150,7 @@ def test_retired_keys_of_older_recipes_are_passed_over(checkpoint, tmp_path):
         {"recipe": json.dumps(recipe), "progress": json.dumps(progress)},
     )
     loaded = load_checkpoint(tmp_path / "old.safetensors")
-    assert loaded.recipe == checkpoint.recipe and loaded.progress == Progress(step=3, images=12, seconds=1.0)
+    assert loaded.recipe == checkpoint.recipe and loaded.progress == RunProgress(step=3, images=12, seconds=1.0)
     assert without_retired({"free_nats": 1, "model": {"prior": None}}) == {"free_nats": 1, "model": {"prior": None}}
 
 

@@ -4,7 +4,7 @@ import torch
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.export.given import given_weights
 from pvae_zoo.sources import registry
-from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, Progress, save_checkpoint
+from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, RunProgress, save_checkpoint
 from pvae_zoo.training.devices import joined_hardware
 from pvae_zoo.training.initial import take_weights
 from pvae_zoo.training.state import State
@@ -19,7 +19,7 @@ def step_of(text):
 def run(tmp_path, make_recipe):
     """A run's folder whose best weights are of step 3 and whose last ones are of step 4."""
     for name, step in ((BEST, 3), (LATEST, 4)):
-        save_checkpoint(tmp_path / "run" / name, Checkpoint(make_recipe(), Progress(step=step), {}))
+        save_checkpoint(tmp_path / "run" / name, Checkpoint(make_recipe(), RunProgress(step=step), {}))
     return tmp_path / "run"
 
 

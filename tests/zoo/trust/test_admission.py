@@ -186,8 +186,8 @@ def test_a_pinned_bundle_loads_without_the_means_to_look_into_others():
         "admit(bundle)\n"
         "loaded = {'onnx', 'huggingface_hub', 'subprocess', 'google.protobuf'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
-        "from pvae_zoo.runtime.model import PixelVAE\n"
-        "PixelVAE(bundle, 'cpu', 1)\n"
+        "from pvae_zoo.runtime.model import Model\n"
+        "Model(bundle, 'cpu', 1)\n"
         "loaded = {'onnx', 'huggingface_hub', 'google.protobuf', 'pvae_zoo.trust.screening'} & set(sys.modules)\n"
         "assert not loaded, loaded\n"
     )

@@ -12,7 +12,7 @@ import pytest
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.checks.verification import verify_bundle
 from pvae_zoo.contract.folder import CONFIG, Bundle
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.trust import trial
 from pvae_zoo.trust.admission import admit
 
@@ -23,7 +23,7 @@ def use(folder, seed):
     admit(bundle)
     for spec in bundle.files():
         bundle.read(spec)
-    model = PixelVAE(bundle, "cpu", 1)
+    model = Model(bundle, "cpu", 1)
     model.nll(model.sample(1, seed=seed))
 
 
@@ -82,7 +82,7 @@ onnxruntime.SessionOptions.register_custom_ops_library = forbidden
 import pvae_zoo
 from pathlib import Path
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.trust.configuration import screen_config
 from pvae_zoo.trust.worker import problems_of
 from pvae_zoo.checks.verification import verify_bundle
@@ -91,7 +91,7 @@ bundle = Bundle(Path({str(levels.bundle.folder)!r}))
 assert not screen_config(bundle.config)
 assert not problems_of(bundle.folder, bundle.config_sha256)
 assert verify_bundle(bundle).ok
-model = PixelVAE(bundle, "cpu", 1)
+model = Model(bundle, "cpu", 1)
 model.nll(model.sample(1))
 try:
     pickle.loads(b"")

@@ -12,7 +12,7 @@ from PIL import Image
 
 import pvae_zoo
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.web.site import built_page, make_site, write_site
 
 SAME = 0.99
@@ -240,7 +240,7 @@ def test_a_dimension_of_z_changes_the_image(browser, mnist_url):
 
 
 def test_two_levels_and_colour(browser, served, levels, tmp_path):
-    runtime = PixelVAE(levels.bundle, device="cpu")
+    runtime = Model(levels.bundle, device="cpu")
     image = runtime.sample(1, seed=4)
     channels = np.round(image[0].transpose(1, 2, 0) * 255.0 / 3).astype(np.uint8)
     Image.fromarray(channels).save(tmp_path / "colour.png")
@@ -271,7 +271,7 @@ def test_two_levels_and_colour(browser, served, levels, tmp_path):
 
 def test_a_large_image_is_completed_with_fewer_candidates(browser, served, make_tiny, tmp_path):
     tiny = make_tiny(image=(3, 38, 40, 4), conditioning="upsample", kind="map", embedding=1)
-    runtime = PixelVAE(tiny.bundle, device="cpu")
+    runtime = Model(tiny.bundle, device="cpu")
     image = runtime.sample(1, seed=1)
     Image.fromarray((image[0].transpose(1, 2, 0) * 85).astype(np.uint8)).save(tmp_path / "large.png")
     keep = np.arange(38)[:, None].repeat(40, 1) < 19
@@ -415,7 +415,7 @@ def test_it_works_below_any_path_of_a_static_host(browser, gates, tmp_path):
         *_, found = browser(goto(url), wait("sample", "An image of tiny"), do("pixels", at=PICTURES["sample"]))
         server.shutdown()
         thread.join()
-    assert share_equal(values(found, 2), PixelVAE(gates.bundle, device="cpu").sample(1, seed=0)) >= SAME
+    assert share_equal(values(found, 2), Model(gates.bundle, device="cpu").sample(1, seed=0)) >= SAME
 
 
 def test_tabs_by_keyboard_and_what_a_screen_reader_hears(browser, mnist_url):

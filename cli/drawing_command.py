@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pvae_zoo.cli.inputs import Inputs
-    from pvae_zoo.runtime.model import PixelVAE
+    from pvae_zoo.runtime.model import Model
     from pvae_zoo.runtime.sessions import Device
 
 
@@ -43,7 +43,7 @@ def out_option(default: str) -> Callable[[Command], Command]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class DrawingCommand:
     """What every command that draws was asked for: the options of `drawing_options` by name."""
 
     model: str
@@ -59,14 +59,14 @@ class Drawing:
     convert: bool = False
     enlarge: bool = False
 
-    def load(self) -> PixelVAE:
+    def load(self) -> Model:
         """The model, once it is known that the target can be written."""
         from pvae_zoo.runtime.pictures import check_target
 
         check_target(self.out)
         return load_model(self.model, self.device, self.threads)
 
-    def read(self, paths: Sequence[str], runtime: PixelVAE) -> Inputs:
+    def read(self, paths: Sequence[str], runtime: Model) -> Inputs:
         """The images to draw from, made to fit as the options allow."""
         from pvae_zoo.cli.inputs import read_inputs
         from pvae_zoo.data.fit import Fit
@@ -75,7 +75,7 @@ class Drawing:
 
     def save(
         self,
-        runtime: PixelVAE,
+        runtime: Model,
         drawn: NDArray[np.uint8],
         names: Sequence[str],
         columns: int,
@@ -117,7 +117,7 @@ class Drawing:
             "seed": self.seed, "temperature": self.temperature, "latent_temperature": self.latent_temperature
         }  # fmt: skip
 
-    def report(self, runtime: PixelVAE, files: Sequence[Path], line: str, **facts: Any) -> None:
+    def report(self, runtime: Model, files: Sequence[Path], line: str, **facts: Any) -> None:
         """Say what was drawn: as JSON with these facts, or in one line after the target's name."""
         if self.as_json:
             head = {"model": runtime.name, "provider": runtime.provider, "seed": self.seed}
@@ -132,8 +132,8 @@ def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def gathered(**options: Any) -> Any:
-            asked = {field.name: options.pop(field.name) for field in fields(Drawing) if field.name in options}
-            return command(drawing=Drawing(**asked), **options)
+            asked = {field.name: options.pop(field.name) for field in fields(DrawingCommand) if field.name in options}
+            return command(drawing=DrawingCommand(**asked), **options)
 
         decorated: Any = gathered
         fitting = (image_options,) if reads_images else ()

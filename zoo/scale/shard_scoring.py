@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pvae_zoo
+from pvae_zoo import __version__
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.fit import Fit
 from pvae_zoo.data.images import ImageSource
-from pvae_zoo.runtime.model import PixelVAE
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.score_files import BATCH, Row, score_files
 from pvae_zoo.scale.headers import Header, names_digest
 from pvae_zoo.scale.parts import Part, write_part
@@ -44,11 +44,11 @@ def header_of(bundle: Bundle, provider: str, sources: Sequence[ImageSource], sco
         sources=len(sources),
         sources_sha256=names_digest([source.name for source in sources]),
         provider=provider,
-        version=pvae_zoo.__version__,
+        version=__version__,
     )
 
 
-def score_sources(runtime: PixelVAE, sources: Sequence[ImageSource], scoring: Scoring) -> Iterator[Row]:
+def score_sources(runtime: Model, sources: Sequence[ImageSource], scoring: Scoring) -> Iterator[Row]:
     """A row for every image, in their order; see `pvae_zoo.runtime.score_files.score_files`."""
     return score_files(
         runtime,
@@ -61,7 +61,7 @@ def score_sources(runtime: PixelVAE, sources: Sequence[ImageSource], scoring: Sc
 
 
 def score_part(
-    runtime: PixelVAE,
+    runtime: Model,
     header: Header,
     sources: Sequence[ImageSource],
     scoring: Scoring,
