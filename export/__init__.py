@@ -1,1 +1,1 @@
-"""A checkpoint becomes ONNX graphs, and graphs a checkpoint; the proof that they compute what PyTorch computes."""
+"""A checkpoint becomes ONNX graphs, the proof that they agree with PyTorch, and graphs a checkpoint again."""

@@ -8,12 +8,32 @@ import pytest
 
 import pvae_zoo
 from pvae_zoo.conformance.stored import conformance_rows, stored_matrix
-from pvae_zoo.reporting.card import readme_row, render_card
-from pvae_zoo.reporting.evaluation import stored_evaluations
+from pvae_zoo.reporting.card import render_card
+from pvae_zoo.reporting.evaluation import own_evaluations, stored_evaluations
 from pvae_zoo.sources.registry import model_names, open_bundle, resolve
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+
+
+def readme_row(bundle):
+    """The model's line in the table: figures of the whole test set, and of the row with the largest K.
+
+    Of the validation set, where a data set has no test set.
+    """
+    stored = own_evaluations(bundle)
+    rows = [row for row in stored if row["split"] == "test"] or stored
+    whole = max((row for row in rows if row["images"] == row["of"]), key=lambda row: row["samples"])
+    weighted = max(rows, key=lambda row: row["samples"])
+    iwae = ""
+    if weighted["iwae_nll_nats"] is not None:
+        iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images"
+        iwae += ")" if weighted["images"] == weighted["of"] else f"; -ELBO of those: {weighted['nll_nats']:.2f})"
+    kl = " + ".join(f"{value:.2f}" for value in whole["kl_nats"])
+    return (
+        f"| `{bundle.name}` | {bundle.config.parameters:,} | {whole['nll_nats']:.2f} +- "
+        f"{whole['standard_error_nats']:.2f} | {whole['bits_per_dim']:.4f} | {kl} | {iwae} |"
+    )
 
 
 @pytest.mark.parametrize("name", model_names())

@@ -2,7 +2,10 @@ import json
 
 import pytest
 
-from pvae_zoo.explain.program import LANGUAGES, program
+from pvae_zoo.cli.explain import explain_command
+from pvae_zoo.explain.program import program
+
+LANGUAGES = next(option.type.choices for option in explain_command.params if option.name == "lang")
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

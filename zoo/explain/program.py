@@ -12,9 +12,6 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import BundleConfig, StepSpec
 from pvae_zoo.trust.configuration import screen_config
 
-LANGUAGES = ("python", "javascript")
-"""Those whose programs are run by the tests."""
-
 _WIDTH = 116
 
 
@@ -29,7 +26,7 @@ def program(config: BundleConfig, language: str) -> str:
 
     Args:
         config: its words end up in a program that somebody will run: they are looked into first.
-        language: one of `LANGUAGES`.
+        language: "python" or "javascript"; there is a template for each, and the tests run what it gives.
 
     Raises:
         PvaeZooError: if the config is out of bounds.

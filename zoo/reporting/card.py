@@ -14,7 +14,7 @@ from pvae_zoo.contract.config import describe_tensors
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, levels_text
 from pvae_zoo.reporting.card_training import training_lines
-from pvae_zoo.reporting.evaluation import own_evaluations, stored_evaluations, stored_rows
+from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
 from pvae_zoo.runtime.pictures import read_metadata
 from pvae_zoo.runtime.wavefront import step_count
 
@@ -188,23 +188,3 @@ def _conformance(bundle: Bundle) -> str:
 def _graph_row(bundle: Bundle, role: str) -> str:
     graph = bundle.config.graphs[role]
     return f"| `{graph.file}` | {describe_tensors(graph.inputs, '`')} | {describe_tensors(graph.outputs, '`')} |"
-
-
-def readme_row(bundle: Bundle) -> str:
-    """The model's line in the README's table: figures of the whole test set, and of the row with the largest K.
-
-    Of the validation set, where a data set has no test set.
-    """
-    stored = own_evaluations(bundle)
-    rows = [row for row in stored if row["split"] == "test"] or stored
-    whole = max((row for row in rows if row["images"] == row["of"]), key=lambda row: row["samples"])
-    weighted = max(rows, key=lambda row: row["samples"])
-    iwae = ""
-    if weighted["iwae_nll_nats"] is not None:
-        iwae = f"{weighted['iwae_nll_nats']:.2f} (K = {weighted['samples']}, {weighted['images']:,} images"
-        iwae += ")" if weighted["images"] == weighted["of"] else f"; -ELBO of those: {weighted['nll_nats']:.2f})"
-    kl = " + ".join(f"{value:.2f}" for value in whole["kl_nats"])
-    return (
-        f"| `{bundle.name}` | {bundle.config.parameters:,} | {whole['nll_nats']:.2f} +- "
-        f"{whole['standard_error_nats']:.2f} | {whole['bits_per_dim']:.4f} | {kl} | {iwae} |"
-    )

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from pvae_zoo.base.errors import PvaeZooError
 
 Device = Literal["auto", "cpu", "cuda"]
-DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -10,7 +10,7 @@ import pytest
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance.runtimes import RUNTIMES, find
-from pvae_zoo.explain.program import LANGUAGES, program
+from pvae_zoo.explain.program import program
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.sources.registry import open_bundle
 
@@ -63,7 +63,7 @@ def test_the_javascript_program_draws_what_sample_draws(request, tmp_path, model
     assert np.array_equal(picture(tmp_path / "picture", bundle.config.image), sampled(bundle))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["python", "javascript"])
 def test_a_program_stands_alone(tiny, language):
     text = program(tiny.bundle.config, language)
     assert "pvae_zoo" not in text and "@@" not in text and len(text.splitlines()) < 130
@@ -73,7 +73,7 @@ def test_a_program_stands_alone(tiny, language):
     assert ("prior_step" in text) == (len(tiny.bundle.config.latents) == 2)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["python", "javascript"])
 @pytest.mark.parametrize("name", ['x"""; import os', "x\nprocess.exit(1)", "../x"])
 def test_no_config_writes_code(gates, language, name):
     with pytest.raises(PvaeZooError, match="not safe to write a program from"):

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import CONFIG, Bundle
 from pvae_zoo.export.bundle import halved, write_bundle
-from pvae_zoo.reporting.card import readme_row, render_card
+from pvae_zoo.reporting.card import render_card
 from pvae_zoo.reporting.card_training import training_time
 from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, Thumbnails, save_evaluation, stored_evaluations
 from pvae_zoo.runtime.pictures import save_grid
@@ -114,10 +114,6 @@ def test_the_model_index_tells_sets_and_jpeg_copies_apart(rooms):
     results = ModelCard(render_card(rooms)).data.eval_results
     found = {(r.dataset_type, r.dataset_config): r.metric_value for r in results if r.metric_type == "bits_per_dim"}
     assert found == {("rooms64", None): 3.0, ("rooms64", "jpeg-75"): 2.5, ("rooms96", None): 3.5}
-
-
-def test_the_readme_s_row_is_of_the_model_s_own_images(rooms):
-    assert "| 10.00 +- 0.50 | 3.0000 | 2.25 + 0.75 |" in readme_row(rooms)
 
 
 def test_a_card_holds_every_figure_and_the_command_that_made_it(measured):
@@ -262,13 +258,3 @@ def test_samples_at_other_temperatures_stand_beside_those_of_the_model_itself(le
     )
     assert "    pvae-zoo sample -m tiny\n    pvae-zoo sample -m tiny --latent-temperature 0.7\n    pvae-zoo" in card
     assert card.count("tiny-samples.png") == 1
-
-
-def test_the_readme_s_row_says_when_its_importance_weighted_figure_is_of_other_images(measured):
-    (whole,) = (row for row in stored_evaluations(measured) if row["split"] == "test")
-    of_all = {**whole, "samples": 5, "iwae_nll_nats": 79.5}
-    save_evaluation(measured, Evaluation(**of_all))
-    assert readme_row(measured).endswith("| 79.50 (K = 5, 10,000 images) |")
-    save_evaluation(measured, Evaluation(**of_all | {"samples": 9, "images": 40, "nll_nats": 81.25}))
-    assert readme_row(measured).endswith("| 79.50 (K = 9, 40 images; -ELBO of those: 81.25) |")
-    assert "| 80.38 +- 0.27 |" in readme_row(measured)
