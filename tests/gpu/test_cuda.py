@@ -7,7 +7,9 @@ import torch
 import pvae_zoo
 from pvae_zoo.checks.selftest import self_test
 from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.runtime import latents
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, _BoundStep, step_feed
+from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.sessions import CUDA, import_onnxruntime
 from pvae_zoo.runtime.wavefront import steps
 from pvae_zoo.sources.registry import open_bundle
@@ -71,6 +73,16 @@ def test_a_step_writes_its_canvases_in_place_on_the_device():
     assert [value.data_ptr() for value in outputs] == before
     assert all(value.device_name() == "cuda" for value in [*run.canvases, *outputs])
     assert all(np.abs(value.numpy()).max() > 0 for value in run.canvases)
+
+
+def test_given_places_of_z1_are_seen_by_the_others_on_the_device(levels):
+    on_cpu, on_cuda = Networks(levels.bundle, "cpu", 1), Networks(levels.bundle, "cuda", 1)
+    eps = latents.prior_noise(on_cpu, 0, range(3))
+    known = np.full_like(eps[0], np.nan)
+    known[:, :, 1] = 3.0
+    expected = on_cpu.draw_z1(eps, known=known)
+    np.testing.assert_allclose(on_cuda.draw_z1(eps, known=known), expected, atol=1e-3)
+    assert not np.allclose(on_cuda.draw_z1(eps)[:, :, 2:], expected[:, :, 2:], atol=1e-3)
 
 
 def test_a_model_trains_on_cuda_and_goes_on_from_its_checkpoint(tmp_path, make_recipe):

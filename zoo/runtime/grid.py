@@ -46,18 +46,22 @@ class GridDraw:
         context: the context graph's output, ``(N, rows, channels)`` float32.
         values: inputs of the step by name, for every position of the grid: ``(N, C, H, W)``.
         constants: inputs of the step that are the same for all positions.
+        fixed: values ``(N, C, H, W)`` that stand where the step would draw others, NaN where it draws. What the step
+            computes for a position reads those before it and never its own, so they may be put there after it.
     """
 
     context: NDArray[np.float32]
     values: Arrays
     constants: Arrays
+    fixed: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.context)
 
     def part(self, chosen: slice) -> GridDraw:
         values = {name: value[chosen] for name, value in self.values.items()}
-        return GridDraw(self.context[chosen], values, self.constants)
+        fixed = None if self.fixed is None else self.fixed[chosen]
+        return GridDraw(self.context[chosen], values, self.constants, fixed)
 
 
 class GridSampler:
@@ -155,7 +159,10 @@ class GridSampler:
         for step in steps(spec.height, spec.width, spec.geometry.slope, order):
             if stop.is_set():
                 break
-            outputs = run(**step_feed(spec, count, step, what.values))
+            feed = step_feed(spec, count, step, what.values)
+            outputs = run(**feed)
+            if what.fixed is not None:
+                outputs[0] = run.fix(feed["positions"], outputs[0], _at(what.fixed, step.rows, step.columns))
             for name, rows in zip(self.drawn, outputs, strict=True):
                 if name not in grids:
                     grids[name] = np.zeros((count, spec.channels, spec.height, spec.width), rows.dtype)
@@ -189,11 +196,13 @@ class _BoundStep:
         ort = import_onnxruntime()
         self.session, self.drawn = session, drawn
         self.binding = session.io_binding()
+        self.on_cpu = provider == CPU
         device = "cpu" if provider == CPU else "cuda"
         self.canvases = []
         rows = canvas_rows(spec.geometry, len(what))
-        for canvas in spec.canvases:
-            zeros = np.zeros((rows, canvas.channels), np.float32)
+        self.seen = np.zeros((rows, spec.canvases[0].channels), np.float32)
+        for index, canvas in enumerate(spec.canvases):
+            zeros = self.seen if index == 0 else np.zeros((rows, canvas.channels), np.float32)
             value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
             self.canvases.append(value)
             self.binding.bind_ortvalue_input(canvas.name, value)
@@ -211,6 +220,17 @@ class _BoundStep:
         self.session.run_with_iobinding(self.binding)
         # In the order in which they were first bound: the canvases came before.
         return [value.numpy() for value in self.binding.get_outputs()[-len(self.drawn) :]]
+
+    def fix(self, positions: NDArray[np.int64], drawn: NDArray[Any], wanted: NDArray[np.float32]) -> NDArray[Any]:
+        """What was drawn, ``(M, C)``, with the wanted values where they are numbers; later steps see them too."""
+        values = np.where(np.isnan(wanted), drawn, wanted)
+        if self.on_cpu:  # the canvas is the memory of this array
+            self.seen[positions] = values
+        else:
+            canvas = self.canvases[0].numpy()
+            canvas[positions] = values
+            self.canvases[0].update_inplace(canvas)
+        return values
 
 
 def _check_contract(session: Any, model: str, role: str, spec: StepSpec) -> None:

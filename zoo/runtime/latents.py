@@ -50,7 +50,7 @@ def log_prior(latents: Sequence[Latent], priors: Sequence[Gaussian | None], temp
     terms = [
         standard_log_prob(z / np.float32(temperature)) - z[0].size * math.log(temperature)
         if p is None
-        else Gaussian(p.mean, p.log_std + np.float32(math.log(temperature))).log_prob(z)
+        else p.widened(temperature).log_prob(z)
         for z, p in zip(latents, priors, strict=True)
     ]
     total: Array = np.sum(terms, axis=0)

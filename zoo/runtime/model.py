@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime import latents
+from pvae_zoo.runtime import completion, latents
 from pvae_zoo.runtime.bounds import score
-from pvae_zoo.runtime.completion import resampled_z1
 from pvae_zoo.runtime.drawing import PixelNoise, check_temperature, draw_from_noise, draw_from_z1, draw_steps, part_of
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
@@ -270,22 +269,28 @@ class Model:
         seed: int = 0,
         temperature: float = 1.0,
         latent_temperature: float = 1.0,
-        candidates: int = 64,
+        candidates: int | None = None,
         progress: Progress | None = None,
     ) -> Images:
         """Keep a part of each image and draw the rest.
 
-        The latents come from p(z | kept pixels) by sampling-importance-resampling: half of the ``candidates`` are drawn
-        from the prior, half from the posterior of the image with its unknown pixels at zero, and one is picked by the
-        likelihood of the kept pixels. That likelihood is exact when the kept pixels are the first in raster order (the
-        top rows); for other masks each kept pixel is scored beside the zeros, which is an approximation.
+        The latents come from p(z | kept pixels) by sampling-importance-resampling: one of ``candidates`` is picked by
+        the likelihood of the kept pixels. With one level, half of the candidates are drawn from the prior, half from
+        the posterior of the image with its unknown pixels at zero. With two, the posterior of the image with its
+        unknown pixels filled (`pvae_zoo.runtime.filling`) gives z2 and the places of z1 whose pixels are known, and
+        the candidates draw the other places from p(z1|z2) given those (`pvae_zoo.runtime.completion`). The likelihood
+        is exact when the kept pixels are the first in raster order (the top rows); for other masks each kept pixel is
+        scored beside the zeros or the filled pixels, which is an approximation.
+
+        What is drawn for image i depends on the image, its mask, ``seed`` and i alone.
 
         Args:
             images: uint8 ``(N, C, H, W)``.
             keep: where to keep, ``(H, W)`` or ``(N, H, W)``.
             latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
                 image; 1 is the model itself.
-            candidates: latents weighed for each image, at least 2.
+            candidates: latents weighed for each image: at least 2 and 64 by default with one level, at least 1 and 4 by
+                default with two.
 
         Returns:
             uint8 ``(N, C, H, W)``, equal to ``images`` wherever ``keep`` is true.
@@ -296,16 +301,48 @@ class Model:
         if keep.shape not in (shape, shape[1:]):
             raise PvaeZooError(f"the mask has shape {keep.shape}; expected {shape[1:]} or {shape}")
         keep = np.broadcast_to(keep, shape)[:, None]
-        known = np.where(keep, images, 0).astype(np.uint8)
-        z1 = np.concatenate([
-            resampled_z1(
-                self.networks, known[i : i + 1], keep[i : i + 1], i, max(2, candidates), seed, latent_temperature
+        batch = self.sample_batch
+        if self.networks.levels > 1:
+            batch = min(batch, self.networks.score_batch)  # so that progress never rests long
+            candidates = max(1, candidates or completion.MAP_CANDIDATES)
+        else:
+            candidates = max(2, candidates or completion.CANDIDATES)
+        chunks = [range(len(images))[start : start + batch] for start in range(0, len(images), batch)]
+        before = [self.networks.prior_steps(len(chunk) * candidates) for chunk in chunks]
+        steps = [b + self.networks.pixel_sampler.steps(len(chunk)) for b, chunk in zip(before, chunks, strict=True)]
+        drawn = []
+        for number, chunk in enumerate(chunks):
+            pixels = PixelNoise(seed, chunk, temperature)
+            done, some = sum(steps[:number]), slice(chunk.start, chunk.stop)
+            report = part_of(progress, done, sum(steps))
+            z1 = self._completed_z1(images[some], keep[some], chunk, candidates, seed, latent_temperature, report)
+            given = np.where(keep[some], images[some].astype(np.int64), -1)
+            report = part_of(progress, done + before[number], sum(steps))
+            drawn.append(draw_from_z1(self.networks, z1, pixels, given=given, progress=report))
+        return np.concatenate(drawn)
+
+    def _completed_z1(
+        self,
+        images: Images,
+        keep: NDArray[np.bool_],
+        indices: range,
+        candidates: int,
+        seed: int,
+        temperature: float,
+        progress: Progress | None,
+    ) -> Latent:
+        if self.networks.levels > 1:
+            workers = self.threads if self.provider == CPU else 1
+            return completion.completed_z1(
+                self.networks, images, keep, indices, candidates, seed, temperature, workers=workers, progress=progress
             )
-            for i in range(len(images))
+        known = np.where(keep, images, 0).astype(np.uint8)
+        return np.concatenate([
+            completion.resampled_z1(
+                self.networks, known[i : i + 1], keep[i : i + 1], index, candidates, seed, temperature
+            )
+            for i, index in enumerate(indices)
         ])  # fmt: skip
-        given = np.where(keep, images.astype(np.int64), -1)
-        pixels = PixelNoise(seed, range(len(images)), temperature)
-        return draw_from_z1(self.networks, z1, pixels, given=given, progress=progress)
 
     def _check(self, images: Images) -> None:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.image.chw or not len(images):

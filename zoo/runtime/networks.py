@@ -109,13 +109,19 @@ class Networks:
         """Runs of the step graph for z1 of ``count`` images; none with one level."""
         return self.prior_sampler.steps(count) if self.levels > 1 else 0
 
-    def draw_z1(self, noise: list[Latent], progress: Progress | None = None) -> Latent:
-        """z1 from standard normal noise of each level, bottom first; the noise of the top level is its latent."""
+    def draw_z1(self, noise: list[Latent], progress: Progress | None = None, known: Latent | None = None) -> Latent:
+        """z1 from standard normal noise of each level, bottom first; the noise of the top level is its latent.
+
+        Args:
+            known: of a model with two levels, values of z1 that are not drawn and that the others are drawn given,
+                NaN where z1 is drawn.
+        """
         if self.levels == 1:
             z1: Latent = self.session("prior").run(["z1"], {"z1_noise": noise[0]})[0]
             return z1
         context = self._context("prior_context", "z2", noise[1])
-        drawn = self.prior_sampler.draw(GridDraw(context, {"noise": noise[0]}, {}), progress=progress)
+        what = GridDraw(context, {"noise": noise[0]}, {}, known)
+        drawn = self.prior_sampler.draw(what, progress=progress)
         return np.ascontiguousarray(drawn["z1"])
 
     def log_prob(self, images: Images, z1: Latent) -> NDArray[np.float32]:

@@ -36,16 +36,21 @@ class Gaussian:
         """Each image's Gaussian ``samples`` times in a row."""
         return Gaussian(np.repeat(self.mean, samples, axis=0), np.repeat(self.log_std, samples, axis=0))
 
+    def widened(self, factor: float) -> Gaussian:
+        """The same means, the standard deviations times ``factor``."""
+        return Gaussian(self.mean, self.log_std + np.float32(math.log(factor)))
+
     def sample(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Draws from standard normal noise ``(N, *latent_shape)``, of the same shape."""
         z = self.mean + np.exp(self.log_std) * noise
         return z.astype(np.float32, copy=False)
 
-    def log_prob(self, z: NDArray[np.float32]) -> Array:
-        """Log-density in nats of ``z`` ``(N, *latent_shape)``: ``(N,)``."""
+    def log_prob(self, z: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> Array:
+        """Log-density in nats of ``z`` ``(N, *latent_shape)``, of its values ``where`` alone if given: ``(N,)``."""
         log_std = self.log_std.astype(np.float64)
         standardised = (z - self.mean.astype(np.float64)) * np.exp(-log_std)
-        return _sum(-0.5 * standardised**2 - log_std - 0.5 * math.log(2 * math.pi))
+        terms = -0.5 * standardised**2 - log_std - 0.5 * math.log(2 * math.pi)
+        return _sum(terms if where is None else np.where(where, terms, 0.0))
 
     def kl(self, prior: Gaussian | None = None) -> Array:
         """KL(self || prior) in nats, ``(N,)``; N(0, I) without a prior."""

@@ -12,10 +12,11 @@ export function draw({ mean, logStd }: Gaussian, noise: Float32Array): Float32Ar
   return mean.map((m, i) => Math.fround(m + Math.fround(Math.fround(Math.exp(logStd[i])) * noise[i])));
 }
 
-/** Log-density in nats; of N(0, I) without a Gaussian. */
-export function logProb(z: Float32Array, q: Gaussian | null): number {
+/** Log-density in nats, of the values `where` alone if given; of N(0, I) without a Gaussian. */
+export function logProb(z: Float32Array, q: Gaussian | null, where: boolean[] | null = null): number {
   let total = 0;
   for (let i = 0; i < z.length; i++) {
+    if (where && !where[i]) continue;
     const logStd = q ? q.logStd[i] : 0;
     const standardised = q ? (z[i] - q.mean[i]) * Math.exp(-logStd) : z[i];
     total += -0.5 * standardised ** 2 - logStd - HALF_LOG_2PI;

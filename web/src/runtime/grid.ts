@@ -28,6 +28,7 @@ export function wavefront({ height, width, geometry }: StepSpec): [number, numbe
   return steps;
 }
 
+/** Values of the grid; those that `fixed` has, NaN where it has none, stand where others would be drawn. */
 export async function drawGrid(
   bundle: Bundle,
   role: Role,
@@ -37,6 +38,7 @@ export async function drawGrid(
   constants: Record<string, ort.Tensor>,
   wanted: string,
   onStep: OnStep = () => {},
+  fixed: Float32Array | null = null,
 ): Promise<Float32Array> {
   const spec = bundle.config.steps[role]!;
   const { height, width, channels, geometry } = spec;
@@ -78,6 +80,16 @@ export async function drawGrid(
     for (const [name, all] of Object.entries(values)) feeds[name] = taken(all, cells, [count, channels]);
     const results = await session.run(feeds, outputs);
     const found = results[wanted].data as Float32Array | BigInt64Array;
+    if (fixed) {
+      // The first canvas holds what was drawn, for later steps.
+      const seen = results[`${spec.canvases[0].name}_next`].data as Float32Array;
+      for (let i = 0; i < cells.length; i++) {
+        const value = fixed[cells[i]];
+        if (Number.isNaN(value)) continue;
+        found[i] = value;
+        seen[Number(positions[Math.floor(i / channels)]) * channels + (i % channels)] = value;
+      }
+    }
     for (let i = 0; i < cells.length; i++) drawn[cells[i]] = Number(found[i]);
     state = Object.fromEntries(Object.keys(state).map((name) => [name, results[`${name}_next`]]));
     await onStep(done + 1, steps.length, drawn);

@@ -6,12 +6,16 @@ import * as ort from "onnxruntime-web/wasm";
 
 import type { Bundle } from "./bundle";
 import { product, type ImageShape, type Role } from "./contract";
+import { fill, knownPlaces } from "./filling";
 import { between, draw, kl, logProb, type Gaussian } from "./gaussian";
 import { drawGrid, type OnStep } from "./grid";
 import { contentKey, normals, PIXELS, POSTERIOR, RESAMPLING, uniforms } from "./noise";
 
 /** Images of more values than this are large: each teacher-forced pass takes a good part of a second in a browser. */
 const LARGE = 4096;
+
+/** Candidates for the latents of an image of which a part is known, where the known places of a map of z1 are held. */
+const MAP_CANDIDATES = 4;
 
 /** Whose noise an image is drawn with: an index of the seed for each level, and the pixels. */
 export interface NoiseChoice {
@@ -46,7 +50,7 @@ export class PixelVAE {
     return this.bundle.config.image;
   }
 
-  /** Candidates for the latents of an image of which a part is known: Python's default, fewer of large images. */
+  /** Candidates for the latents where they are drawn whole: Python's default, fewer of large images. */
   private get candidates(): number {
     return this.dimensions > LARGE ? 8 : 64;
   }
@@ -109,7 +113,7 @@ export class PixelVAE {
 
   /**
    * Keep a part of an image and draw the rest, `count` times, as `pvae-zoo complete` does: the latents are picked among
-   * candidates from the prior and from the posterior, by the likelihood of what is kept.
+   * candidates by the likelihood of what is kept.
    */
   async complete(
     image: Uint8Array, keep: Uint8Array, count: number, seed: bigint, temperature: number, onPart: OnPart,
@@ -117,12 +121,10 @@ export class PixelVAE {
     const { channels } = this.image;
     const kept = new Uint8Array(this.dimensions);
     for (let c = 0; c < channels; c++) kept.set(keep, c * keep.length);
-    const known = image.map((value, i) => (kept[i] ? value : 0));
-    const latents: Float32Array[] = [];
-    for (let i = 0; i < count; i++) {
-      await onPart(i, count, null);
-      latents.push(await this.resampledZ1(known, kept, BigInt(i), seed, () => onPart(i, count, null)));
-    }
+    const latents =
+      this.levels > 1
+        ? await this.completedZ1(image, keep, count, seed, onPart)
+        : await this.resampledZ1s(image.map((value, i) => (kept[i] ? value : 0)), kept, count, seed, onPart);
     const given = new BigInt64Array(count * this.dimensions).fill(-1n);
     for (let n = 0; n < count; n++)
       for (let i = 0; i < this.dimensions; i++) if (kept[i]) given[n * this.dimensions + i] = BigInt(image[i]);
@@ -184,9 +186,9 @@ export class PixelVAE {
     return (await this.bundle.run(role, { [name]: feed })).context;
   }
 
-  /** z1 from noise of each level, and the number of steps that it took. */
+  /** z1 from noise of each level, but what is known of it (NaN elsewhere); and the number of steps that it took. */
   private async drawZ1(
-    eps: Float32Array[], count: number, after: number, onPart: OnPart,
+    eps: Float32Array[], count: number, after: number, onPart: OnPart, known: Float32Array | null = null,
   ): Promise<[Float32Array, number]> {
     if (this.levels === 1) {
       const noise = new ort.Tensor("float32", eps[0], [count, ...this.shape(0)]);
@@ -198,7 +200,8 @@ export class PixelVAE {
       steps = total;
       return onPart(done, total + after, null);
     };
-    return [await drawGrid(this.bundle, "prior_step", count, context, { noise: eps[0] }, {}, "z1", onStep), steps];
+    const values = { noise: eps[0] };
+    return [await drawGrid(this.bundle, "prior_step", count, context, values, {}, "z1", onStep, known), steps];
   }
 
   private async drawPixels(
@@ -221,6 +224,53 @@ export class PixelVAE {
     const context = await this.context("decoder_context", "z1", z1, 0, count);
     const images = new ort.Tensor("uint8", joinedBytes(image, count), [count, channels, height, width]);
     return (await this.bundle.run("decoder", { image: images, context })).log_prob.data as Float32Array;
+  }
+
+  private async resampledZ1s(
+    known: Uint8Array, kept: Uint8Array, count: number, seed: bigint, onPart: OnPart,
+  ): Promise<Float32Array[]> {
+    const latents: Float32Array[] = [];
+    for (let i = 0; i < count; i++) {
+      await onPart(i, count, null);
+      latents.push(await this.resampledZ1(known, kept, BigInt(i), seed, () => onPart(i, count, null)));
+    }
+    return latents;
+  }
+
+  /**
+   * A map of z1 for each of `count` completions of one image, of a model with two levels: known places and z2 from the
+   * posterior of the filled image, the others from p(z1|z2) given those (`pvae_zoo.runtime.completion.completed_z1`).
+   */
+  private async completedZ1(
+    image: Uint8Array, keep: Uint8Array, count: number, seed: bigint, onPart: OnPart,
+  ): Promise<Float32Array[]> {
+    const [each, batch, size] = [MAP_CANDIDATES, this.batch, this.dimensions];
+    const indices = Array.from({ length: count }, (_, i) => BigInt(i));
+    const filled = fill(image, keep, this.image);
+    const held = knownPlaces(keep, this.image, this.shape(0));
+    const q = await this.posteriors(filled);
+    const [bottom, above] = q.map((posterior, level) =>
+      indices.map((index) => draw(posterior, this.noise(seed, index, level, POSTERIOR))),
+    );
+    const z2 = repeated(above, each);
+    const known = repeated(bottom.map((z1) => z1.map((value, i) => (held[i] ? value : NaN))), each);
+    const free = joined(indices.map((index) => this.noise(seed, index, 0, 0, each)));
+    const all = count * each;
+    const [z1] = await this.drawZ1([free, z2], all, 0, (done, total) => onPart(done, 2 * total, null), known);
+    const [priors] = await this.priors([z1, z2], all);
+    const candidates = rows(z1, all);
+    const logWeights = candidates.map((one, i) => logProb(one, priors && priors[i], held));
+    for (let start = 0; start < all; start += batch) {
+      await onPart(all + start, 2 * all, null);
+      const some = candidates.slice(start, start + batch);
+      const logProbs = await this.logProb(filled, joined(some), some.length);
+      for (let v = 0; v < logProbs.length; v++)
+        if (keep[v % keep.length]) logWeights[start + Math.floor(v / size)] += logProbs[v];
+    }
+    return indices.map((index, i) => {
+      const own = logWeights.slice(i * each, (i + 1) * each);
+      return candidates[i * each + picked(own, uniforms(seed, index, RESAMPLING, 1)[0])];
+    });
   }
 
   /** One z1 of p(z | kept values) by sampling-importance-resampling (`pvae_zoo.runtime.completion`). */
@@ -274,6 +324,11 @@ function logAddExp(a: number, b: number): number {
 
 function shifted(onPart: OnPart, before: number): OnPart {
   return (done, total, pixels) => onPart(before + done, before + total, pixels);
+}
+
+/** Each of the parts `times` times in a row. */
+function repeated(parts: Float32Array[], times: number): Float32Array {
+  return joined(parts.flatMap((part) => Array.from({ length: times }, () => part)));
 }
 
 function joined(parts: Float32Array[]): Float32Array {
