@@ -17,7 +17,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import FORMAT, BundleConfig, FileSpec, GraphSpec, LatentSpec, StepSpec
 from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle, file_spec
 from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.export.graph import GraphBuilder, as_half
 from pvae_zoo.export.logits import plain_layer
 from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
 from pvae_zoo.export.prior import prior_context_graph, prior_graph, standard_prior_graph
@@ -155,8 +155,8 @@ def _contract(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
 
 
 def _is_half(checkpoint: Checkpoint) -> bool:
-    """Whether weights were rounded to float16 (`halved`), as which the graphs then hold the large ones."""
-    return any(value.element_size() == 2 for value in checkpoint.section("ema").values())
+    """Whether the graphs hold large weights as float16, because all of them are exact in it (`halved`)."""
+    return any(as_half(value.float().numpy()) is not None for value in checkpoint.section("ema").values())
 
 
 def _steps(model: PixelVAE) -> dict[str, StepSpec]:

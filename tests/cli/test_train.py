@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_from_grey_images_to_a_measured_bundle(train, run, grey, tmp_path, monke
     assert not (tmp_path / "bundle" / ".lock").exists()
     assert run("verify", "bundle", "--trust").exit_code == 0
     evaluated = run("evaluate", "bundle", "--trust", "--data", grey, "--json")
-    assert evaluated.exit_code == 0 and json.loads(evaluated.output)["images"] == 5
+    assert evaluated.exit_code == 0 and json.loads(evaluated.output)["results"][0]["images"] == 5
     training = json.loads((tmp_path / "bundle/config.json").read_text())["training"]
     assert training["binarize"] == "threshold" and training["thumbnails"][0] == {"size": 4, "sigma": 0.1}
 
@@ -198,13 +199,14 @@ def test_a_recipe_can_be_seen_and_copied(run, tmp_path):
     ends(run("train", "--show", "lsum"), "did you mean 'lsun'")
 
 
-def test_a_damaged_image_leaves_a_run_that_goes_on(run, recipe, grey, tmp_path):
+def test_a_damaged_image_is_named_before_training_begins(run, recipe, grey, tmp_path):
     data = shutil.copytree(grey, tmp_path / "data")
     whole = (data / "train" / "3.png").read_bytes()
     (data / "train" / "3.png").write_bytes(whole[:40])
     ends(run("train", recipe, "--data", data), "3.png")
+    assert not (Path("runs/tiny") / LATEST).exists()
     (data / "train" / "3.png").write_bytes(whole)
-    assert "finished at step 12" in run("train", recipe, "--data", data, "--resume").output
+    assert "finished at step 12" in run("train", recipe, "--data", data).output
 
 
 def test_a_line_tells_what_there_is(capsys):
