@@ -7,7 +7,9 @@ import torch
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ArchitectureError, ImageShape
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.bundle import write_bundle
+from pvae_zoo.export.weights import checkpoint_of
 from pvae_zoo.training import loop
 from pvae_zoo.training.auxiliary import thumbnails_of
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
@@ -127,7 +129,7 @@ def test_thumbnails_are_kept_in_the_checkpoint_and_not_in_the_bundle(
     names = {"heads.0.weight", "heads.0.bias", "heads.1.weight", "heads.1.bias"}
     assert set(latest.section("auxiliary")) == set(best.section("auxiliary_ema")) == names
     write_bundle(best, tmp_path / "bundle")
-    assert not load_checkpoint(tmp_path / "bundle" / "weights.safetensors").section("auxiliary_ema")
+    assert not checkpoint_of(Bundle(tmp_path / "bundle")).section("auxiliary_ema")
     again = trainer_for(two_levels, tmp_path / "again")
     again.initialise(best, "run")
     assert again.state.weights["auxiliary.heads.1.weight"].equal(best.section("auxiliary_ema")["heads.1.weight"])
