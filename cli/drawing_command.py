@@ -73,6 +73,12 @@ class DrawingCommand:
 
         return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
 
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse names that the target cannot give to images, before they are drawn."""
+        from pvae_zoo.runtime.pictures import check_names
+
+        check_names(self.out, names)
+
     def save(
         self,
         runtime: Model,
