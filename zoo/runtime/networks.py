@@ -18,7 +18,14 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
-from pvae_zoo.runtime.sessions import CPU, CUDA, Device, active_provider, open_session
+from pvae_zoo.runtime.sessions import (
+    CPU,
+    CUDA,
+    Device,
+    active_provider,
+    certain_provider,
+    open_session,
+)
 from pvae_zoo.runtime.wavefront import Order
 
 Images = NDArray[np.uint8]
@@ -57,7 +64,16 @@ class Networks:
     @property
     def score_batch(self) -> int:
         """Rows of a whole-image graph at once."""
-        return SCORE_BATCH[active_provider(self.session("encoder"))]
+        return SCORE_BATCH[self.provider]
+
+    @cached_property
+    def provider(self) -> str:
+        """What runs the graphs. No graph is opened to learn it but where CUDA has to be tried, on one that all need.
+
+        Raises:
+            PvaeZooError: if onnxruntime or the device is missing.
+        """
+        return certain_provider(self.device) or active_provider(self.session("decoder_context"))
 
     def session(self, role: str) -> Any:
         """The onnxruntime session of a whole-image graph."""
@@ -73,7 +89,11 @@ class Networks:
         onnxruntime's own threads cut a product of matrices where its size says, and the cut changes the last bits: on
         more than one thread a row's figures depend on how many rows there are.
         """
-        return self if self.threads == 1 else Networks(self.bundle, self.device, 1)
+        if self.threads == 1:
+            return self
+        alone = Networks(self.bundle, self.device, 1)
+        alone.provider = self.provider
+        return alone
 
     @cached_property
     def pixel_sampler(self) -> StepSampler:
