@@ -20,6 +20,7 @@ from pvae_zoo.cli.options import (
     json_option,
     latent_temperature_option,
     model_option,
+    refuse_idle_fits,
     seed_option,
     temperature_option,
     threads_option,
@@ -71,6 +72,7 @@ class DrawingCommand:
         from pvae_zoo.cli.inputs import read_inputs
         from pvae_zoo.data.fit import Fit
 
+        refuse_idle_fits(runtime.image)
         return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
 
     def check_names(self, names: Sequence[str]) -> None:

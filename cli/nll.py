@@ -20,6 +20,7 @@ from pvae_zoo.cli.options import (
     paths_argument,
     ray_options,
     refuse,
+    refuse_idle_fits,
     seed_option,
     shard_option,
     threads_option,
@@ -117,6 +118,7 @@ def _score_all(
     from pvae_zoo.scale.shard_scoring import score_sources
 
     runtime = load_model(model, device, threads)
+    refuse_idle_fits(runtime.image)
     # Rows on a terminal are progress enough.
     with progress_bar("images", shown=as_json or not sys.stdout.isatty()) as progress:
 
@@ -150,6 +152,7 @@ def _score_shard(
 
     with prompt_stop() as check, progress_bar("images") as show:
         runtime = load_model(model, device, threads)
+        refuse_idle_fits(runtime.image)
         header = header_of(runtime.bundle, runtime.provider, sources, scoring, shard)
         block = header.block
 
@@ -178,6 +181,7 @@ def _score_on_ray(
     from pvae_zoo.scale.ray_scoring import Cluster, score_on_ray
 
     bundle = open_admitted(model)
+    refuse_idle_fits(bundle.config.image)
     cluster = Cluster(address=address, workers=workers, threads=threads or 1, device=device)  # type: ignore[arg-type]
     with prompt_stop() as check, progress_bar("images") as show:
         failed = shards = 0
