@@ -81,7 +81,8 @@ def nll_command(
 
     All figures are positive and smaller is better. NATS is the bound -ELBO, the sum of the reconstruction term and the
     KL of each level. An image of another size, colour or depth is an error for its row, never a wrong number. The
-    figures of an image depend on nothing but the image, the model and the seed, so the work may be cut anywhere.
+    figures of an image depend on nothing but the image, the model and the seed, so the work may be cut anywhere. Ctrl-C
+    and SIGTERM leave the rows that stand there; with --shard or --ray the same command goes on after them.
 
     \b
     Example:

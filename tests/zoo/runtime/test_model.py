@@ -1,4 +1,7 @@
 import math
+import os
+import signal
+import time
 from itertools import product
 
 import numpy as np
@@ -12,6 +15,7 @@ from pvae_zoo.export.reference import sample_z1
 from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime
 from pvae_zoo.runtime.model import Model
+from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.scoring import Gaussian, merge_scores
 from pvae_zoo.runtime.sessions import CPU
 
@@ -78,6 +82,23 @@ def test_a_graph_is_read_when_it_is_needed_and_once(gates, use, roles, monkeypat
     assert model.provider == CPU and read == []
     use(model, np.zeros((40, *model.image.chw), np.uint8))
     assert sorted(read) == roles
+
+
+def test_an_interrupt_ends_all_workers_before_their_next_batch_of_draws(levels, monkeypatch):
+    """Each piece is one image of 1,600 draws: two times a hundred batches."""
+    model, runs, run = load(levels, 2), [], Networks._run
+
+    def counted(self, role, *args):
+        runs.append(role)
+        if len(runs) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.002)  # lets the main thread see it
+        return run(self, role, *args)
+
+    monkeypatch.setattr(Networks, "_run", counted)
+    with pytest.raises(KeyboardInterrupt):
+        model.nll(random_images(levels, 4), samples=1600)
+    assert len(runs) < 100
 
 
 def test_the_context_of_a_large_map_is_its_own_whatever_is_beside_it():
