@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from pvae_zoo import __version__
+from pvae_zoo.base.interrupts import terminable
 from pvae_zoo.cli.errors import INTERRUPTED, one_line_errors
 from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
@@ -78,7 +79,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_line_errors(ctx):
+        with one_line_errors(ctx), terminable():
             return super().invoke(ctx)
 
 

@@ -46,13 +46,14 @@ def complete_command(
     image = runtime.image
     keep = top_rows(image, rows) if rows is not None else read_mask(mask or Path(), image)
     inputs = drawing.read(paths, runtime)
+    names = [f"{stem}-{index}" for stem in inputs.stems() for index in range(n)]
+    drawing.check_names(names)
     repeated = np.repeat(inputs.images, n, axis=0)
     with progress_bar("steps") as progress:
         drawn = runtime.complete(
             repeated, keep, progress=progress, **drawing.noise
         )  # fmt: skip
     grid = completions(inputs.images, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
-    names = [f"{stem}-{index}" for stem in inputs.stems() for index in range(n)]
     files = drawing.save(runtime, drawn, names, n + 1, grid)
     line = f"{len(drawn)} completion{'s' * (len(drawn) > 1)}"
     drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)

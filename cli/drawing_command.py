@@ -20,6 +20,7 @@ from pvae_zoo.cli.options import (
     json_option,
     latent_temperature_option,
     model_option,
+    refuse_idle_fits,
     seed_option,
     temperature_option,
     threads_option,
@@ -71,7 +72,14 @@ class DrawingCommand:
         from pvae_zoo.cli.inputs import read_inputs
         from pvae_zoo.data.fit import Fit
 
+        refuse_idle_fits(runtime.image)
         return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse names that the target cannot give to images, before they are drawn."""
+        from pvae_zoo.runtime.pictures import check_names
+
+        check_names(self.out, names)
 
     def save(
         self,

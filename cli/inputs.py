@@ -14,6 +14,7 @@ from pvae_zoo.cli.output import FAILED, echo, say_repeats
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.fit import Fit
 from pvae_zoo.data.images import ImageError, find_images
+from pvae_zoo.runtime.pictures import png_name
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Inputs:
         return len(self.names) + self.failed
 
     def stems(self) -> list[str]:
-        """A file name for each image, without suffix; numbered where two are the same."""
+        """A file name for each image, without suffix; numbered where two would be one file."""
         stems = [PurePath(name).stem.replace("\\", "_") for name in self.names]  # Windows takes it for a folder
-        if len({stem.lower() for stem in stems}) == len(stems):
+        if len({png_name(stem).lower() for stem in stems}) == len(stems):  # of x.png and x.png.png there is one
             return stems
         return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]
 

@@ -20,6 +20,7 @@ from pvae_zoo.cli.options import (
     paths_argument,
     ray_options,
     refuse,
+    refuse_idle_fits,
     seed_option,
     shard_option,
     threads_option,
@@ -80,7 +81,8 @@ def nll_command(
 
     All figures are positive and smaller is better. NATS is the bound -ELBO, the sum of the reconstruction term and the
     KL of each level. An image of another size, colour or depth is an error for its row, never a wrong number. The
-    figures of an image depend on nothing but the image, the model and the seed, so the work may be cut anywhere.
+    figures of an image depend on nothing but the image, the model and the seed, so the work may be cut anywhere. Ctrl-C
+    and SIGTERM leave the rows that stand there; with --shard or --ray the same command goes on after them.
 
     \b
     Example:
@@ -117,6 +119,7 @@ def _score_all(
     from pvae_zoo.scale.shard_scoring import score_sources
 
     runtime = load_model(model, device, threads)
+    refuse_idle_fits(runtime.image)
     # Rows on a terminal are progress enough.
     with progress_bar("images", shown=as_json or not sys.stdout.isatty()) as progress:
 
@@ -150,6 +153,7 @@ def _score_shard(
 
     with prompt_stop() as check, progress_bar("images") as show:
         runtime = load_model(model, device, threads)
+        refuse_idle_fits(runtime.image)
         header = header_of(runtime.bundle, runtime.provider, sources, scoring, shard)
         block = header.block
 
@@ -178,6 +182,7 @@ def _score_on_ray(
     from pvae_zoo.scale.ray_scoring import Cluster, score_on_ray
 
     bundle = open_admitted(model)
+    refuse_idle_fits(bundle.config.image)
     cluster = Cluster(address=address, workers=workers, threads=threads or 1, device=device)  # type: ignore[arg-type]
     with prompt_stop() as check, progress_bar("images") as show:
         failed = shards = 0

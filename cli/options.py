@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pvae_zoo.cli.app import ARGUMENTS
 from pvae_zoo.cli.output import echo
+
+if TYPE_CHECKING:
+    from pvae_zoo.contract.architecture import ImageShape
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -170,6 +173,18 @@ def image_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def refuse_idle_fits(image: ImageShape) -> None:
+    """Refuse what `image_options` allow and images of a model's shape never need.
+
+    Raises:
+        click.UsageError: naming the options.
+    """
+    if image.levels != 2:
+        refuse("binarize", because=f"it is for black-and-white models, and this one has {image.levels} levels: omit it")
+    if image.channels != 1:
+        refuse("convert", because="it turns colour into grey, and this model takes colour: omit it")
 
 
 def _parsed_shard(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:

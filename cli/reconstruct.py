@@ -37,6 +37,7 @@ def reconstruct_command(paths: tuple[str, ...], level: str, drawing: DrawingComm
     if level == "bottom" or len(runtime.levels) == 2:
         refuse("latent_temperature", because="no latents are drawn from a prior here: --level top does, of two levels")
     inputs = drawing.read(paths, runtime)
+    drawing.check_names(inputs.stems())
     with progress_bar("steps") as progress:
         drawn = runtime.reconstruct(
             inputs.images,

@@ -36,6 +36,47 @@ def test_it_is_refused_before_anything_is_done(run, zoo, folder, tmp_path, line,
     assert said in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["nll", "digits"],
+        ["nll", "digits", "--shard", "1/2", "--out", "parts"],
+        ["nll", "digits", "--ray", "--out", "parts"],
+        ["reconstruct", "digits"],
+        ["complete", "digits", "--rows", "3"],
+        ["interpolate", "digits/a.png", "digits/b.png"],
+    ],
+)
+@pytest.mark.parametrize(("option", "why"), [("--convert", "takes colour"), ("--binarize", "has 4 levels")])
+def test_what_never_makes_an_image_fit_is_refused(run, levels, folder, line, option, why):
+    result = run(*line, "--model", levels.bundle.folder, option, *(["9"] if option == "--binarize" else []))
+    assert (result.exit_code, result.stdout) == (2, "")
+    last = result.stderr.splitlines()[-1]
+    assert f"Error: {option} would do nothing: " in last and why in last
+    assert not [path for path in folder.parent.iterdir() if path != folder]
+
+
+@pytest.mark.parametrize(
+    ("line", "idle"),
+    [
+        (["digits/a.png", "digits/b.png", "--n", "4"], "--n"),
+        (["--resize", "--enlarge"], "--enlarge and --resize"),
+        (["--binarize", "9"], "--binarize"),
+        (["--convert"], "--convert"),
+    ],
+)
+def test_interpolate_takes_what_goes_with_images_or_with_draws(run, model, folder, line, idle):
+    result = run("interpolate", "--model", model, *line)
+    assert (result.exit_code, result.stdout) == (2, "") and not list(folder.parent.glob("*.png"))
+    said = result.stderr.splitlines()[-1]
+    assert "would do nothing: " in said and all(option in said for option in idle.split(" and "))
+
+
+def test_what_makes_images_fit_is_accepted_where_it_may(run, model, folder):
+    for option in (["--convert"], ["--binarize", "9"]):
+        assert run("reconstruct", folder, "--model", model, *option).exit_code == 0
+
+
 def test_without_it_the_line_is_accepted(run, zoo, folder):
     for line in (["nll", "digits"], ["pull", "mnist"], ["pull", "mnist", "--dry-run"], ["pull", "mnist", "--offline"]):
         assert run(*line).exit_code == 0, line

@@ -109,6 +109,31 @@ def test_samples(run, stopped, model, tmp_path, threads):
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("shard", [[], ["--shard", "1/1"]])
+def test_a_drawing_process_exits_with_130_with_shards_and_without(model, tmp_path, name, shard):
+    code = """
+import sys, time
+from pvae_zoo.runtime.model import Model
+def sample(self, *args, **options):
+    print("ready", flush=True)
+    time.sleep(60)
+Model.sample = sample
+from pvae_zoo.cli.app import main
+main(sys.argv[1:])
+"""
+    args = ["sample", "--model", model, "--trust", "--n", "4", "--out", "drawn/", *shard]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code, *args],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(name)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "Interrupted\n") and not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 def test_a_process_of_its_own_exits_with_130(model, folder, tmp_path, name):
     """What a scheduler sees; the second batch waits for the signal."""
     code = """

@@ -170,7 +170,7 @@ def test_options_that_do_not_suit_the_model_end_the_command(run, make_tiny, tmp_
     bytes_model = make_tiny(image=(3, 4, 4, 256), latents=4).bundle.folder
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
     result = run("nll", "--model", bytes_model, "x.png", "--binarize", 9, "--json")
-    assert result.exit_code == 1 and "--binarize is for black-and-white models" in result.stderr
+    assert result.exit_code == 2 and "--binarize would do nothing: it is for black-and-white models" in result.stderr
     assert result.stdout == ""
     assert run("nll", "--model", bytes_model, "x.png").exit_code == 0
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import pvae_zoo
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import read_metadata
 
 
@@ -54,6 +55,23 @@ def test_images_of_the_same_name_do_not_overwrite_each_other(run, model, folder)
     shutil.copytree(folder, "copies")
     found = json.loads(run("reconstruct", folder, "copies", "--model", model, "--out", "r/", "--json").stdout)
     assert len(set(found["files"])) == 10 == len(list(Path("r").iterdir()))
+
+
+def test_names_that_are_one_file_with_its_ending_are_numbered(run, model, folder):
+    (folder / "a.png").rename(folder / "b.png.png")
+    found = json.loads(run("reconstruct", folder, "--model", model, "--out", "r/", "--json").stdout)
+    assert found["files"][:2] == ["r/00000-b.png", "r/00001-b.png"]
+    assert len(list(Path("r").iterdir())) == 5
+
+
+@pytest.mark.parametrize("command", [["reconstruct"], ["complete", "--rows", "4"]])
+def test_a_name_that_cannot_be_written_is_refused_before_the_work(run, model, folder, monkeypatch, command):
+    (folder / "a.png").rename(folder / f"{'a' * 240}.png")
+    monkeypatch.setattr(Model, "reconstruct", None)
+    monkeypatch.setattr(Model, "complete", None)
+    result = run(*command, folder, "--model", model, "--out", "x/")
+    assert result.exit_code == 1 and "is too long for the name of a file: give the image" in result.stderr
+    assert result.stderr.count("\n") == 1 and not Path("x").exists()
 
 
 def test_a_folder_given_twice_counts_once_and_that_is_said(run, model, folder):

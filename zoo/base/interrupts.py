@@ -1,6 +1,7 @@
 """Stopping on a signal: what a scheduler sends (SIGTERM) does what Ctrl-C does.
 
-`stop_requested` waits until the state is whole; `prompt_stop` acts at once, where nothing can be lost.
+`stop_requested` waits until the state is whole; `prompt_stop` acts at once, where nothing can be lost. Every command
+runs under `terminable`, so that both signals end it alike.
 """
 
 from __future__ import annotations
@@ -23,9 +24,24 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
         seen.append(number)
         _restore(before)
 
-    _install(remember, before)
+    _install(remember, before, signal.SIGINT, signal.SIGTERM)
     try:
         yield lambda: bool(seen)
+    finally:
+        _restore(before)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `KeyboardInterrupt`, as SIGINT does where nobody changed it."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before: _Handlers = {}
+    _install(stop, before, signal.SIGTERM)
+    try:
+        yield
     finally:
         _restore(before)
 
@@ -49,16 +65,16 @@ def prompt_stop() -> Iterator[Callable[[], None]]:
         if seen:
             raise KeyboardInterrupt
 
-    _install(stop, before)
+    _install(stop, before, signal.SIGINT, signal.SIGTERM)
     try:
         yield check
     finally:
         _restore(before)
 
 
-def _install(handler: Callable[[int, object], None], before: _Handlers) -> None:
-    """Handle both signals, and note in ``before`` who handled them."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+def _install(handler: Callable[[int, object], None], before: _Handlers, *numbers: signal.Signals) -> None:
+    """Handle signals, and note in ``before`` who handled them."""
+    for number in numbers:
         try:
             before[number] = signal.signal(number, handler)
         except ValueError:  # not the main thread: whoever runs us there handles signals

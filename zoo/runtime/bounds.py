@@ -8,13 +8,14 @@ References:
 from __future__ import annotations
 
 import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 
 from pvae_zoo.runtime import latents
-from pvae_zoo.runtime.networks import Images, Networks
+from pvae_zoo.runtime.networks import Check, Images, Networks
 from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import Scores, log_mean_exp, merge_scores
 
@@ -23,27 +24,44 @@ def score(networks: Networks, images: Images, *, samples: int, seed: int, worker
     """Score images uint8 ``(N, C, H, W)`` with ``samples`` draws of the latents each.
 
     The noise of an image is keyed by its content. Up to ``workers`` pieces are scored side by side; ``networks`` of one
-    thread give the same bits however the images are cut.
+    thread give the same bits however the images are cut. An interrupt ends all of them before their next batch of
+    draws.
     """
     rows = max(1, min(networks.score_batch // samples, math.ceil(len(images) / workers)))
     pieces = [images[start : start + rows] for start in range(0, len(images), rows)]
-    one = partial(_score, networks, samples=samples, seed=seed)
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise _StoppedError
+
+    one = partial(_score, networks, samples=samples, seed=seed, check=check)
     if min(workers, len(pieces)) == 1:
         return merge_scores([one(piece) for piece in pieces])
     with ThreadPoolExecutor(min(workers, len(pieces))) as pool:
-        return merge_scores(list(pool.map(one, pieces)))
+        try:
+            return merge_scores(list(pool.map(one, pieces)))
+        except BaseException:
+            stop.set()  # Ctrl-C must not wait for thousands of draws in the pieces of other workers
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
-def _score(networks: Networks, images: Images, *, samples: int, seed: int) -> Scores:
+class _StoppedError(Exception):
+    """Ends a worker whose piece nobody waits for."""
+
+
+def _score(networks: Networks, images: Images, *, samples: int, seed: int, check: Check) -> Scores:
     """The KL of a level below the top depends on the draw above it: it is the mean over the draws."""
     n, image = len(images), networks.config.image
+    check()
     posteriors = networks.posteriors(images)
     keys = [content_key(one) for one in images]
     z = latents.posterior_draws(networks, posteriors, seed, keys, samples)
-    log_prob = networks.log_prob(np.repeat(images, samples, axis=0), z[0])
+    log_prob = networks.log_prob(np.repeat(images, samples, axis=0), z[0], check)
     # Cast first: NumPy casts while it sums in blocks that do not begin where an image does.
     log_likelihood = log_prob.reshape(n * samples, -1).astype(np.float64).sum(axis=1)
-    priors, q = networks.priors(z), [level.repeat(samples) for level in posteriors]
+    priors, q = networks.priors(z, check), [level.repeat(samples) for level in posteriors]
     kl = np.stack([level.kl(p) for level, p in zip(q, priors, strict=True)], axis=1)
     log_weights = log_likelihood + latents.log_prior(z, priors) - latents.log_posterior(z, q)
     return Scores(

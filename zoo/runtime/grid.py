@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -71,7 +72,7 @@ class GridSampler:
         bundle: verified on opening.
         role: "decoder_step" or "prior_step".
         device: where the steps run; canvases stay there from step to step.
-        workers: sessions that work side by side, on the CPU.
+        workers: sessions that work side by side, on the CPU, at most: each is opened when a slice needs it.
 
     Attributes:
         images_at_once: that a worker draws; their share of a wavefront's steps is about `POSITIONS` positions each on
@@ -84,13 +85,14 @@ class GridSampler:
         self.drawn = [name for name in outputs if not name.startswith("canvas_")]
         model = bundle.read_graph(role)
         first = open_session(model, device)
+        self._open = partial(open_session, model, device)
         _check_contract(first, bundle.name, role, self.spec)
         self.provider = active_provider(first)
         on_cpu = self.provider == CPU
         share = POSITIONS * self.steps_per_slice() // (self.spec.height * self.spec.width)
         self.images_at_once = max(1, share) if on_cpu else sys.maxsize
-        extra = workers - 1 if on_cpu else 0
-        self._sessions = [first, *(open_session(model, device) for _ in range(extra))]
+        self.workers = workers if on_cpu else 1
+        self._sessions = [first]
 
     @property
     def bytes_per_image(self) -> int:
@@ -108,9 +110,8 @@ class GridSampler:
 
     def slices(self, count: int) -> list[slice]:
         """How ``count`` images are shared among the workers: even parts of at most ``images_at_once``."""
-        workers = len(self._sessions)
-        parts = max(1, min(count, workers), -(-count // self.images_at_once))
-        parts = -(-parts // workers) * workers if count >= workers else parts
+        parts = max(1, min(count, self.workers), -(-count // self.images_at_once))
+        parts = -(-parts // self.workers) * self.workers if count >= self.workers else parts
         bounds = [count * p // parts for p in range(parts + 1)]
         return [slice(a, b) for a, b in pairwise(bounds) if b > a]
 
@@ -128,6 +129,9 @@ class GridSampler:
         """
         parts = self.slices(len(what))
         counter = _Counter(self.steps(len(what), order), progress)
+        workers = min(len(parts), self.workers)
+        while len(self._sessions) < workers:
+            self._sessions.append(self._open())
         free = list(self._sessions)
         stop = threading.Event()
 
@@ -138,10 +142,10 @@ class GridSampler:
             finally:
                 free.append(session)
 
-        if len(parts) == 1 or len(self._sessions) == 1:
+        if workers == 1:
             drawn = [work(part) for part in parts]
         else:
-            with ThreadPoolExecutor(len(self._sessions)) as pool:
+            with ThreadPoolExecutor(workers) as pool:
                 try:
                     drawn = list(pool.map(work, parts))
                 except BaseException:

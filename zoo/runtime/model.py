@@ -24,7 +24,7 @@ from pvae_zoo.runtime.drawing import PixelNoise, check_temperature, draw_from_no
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.scoring import Gaussian, Scores
-from pvae_zoo.runtime.sessions import CPU, CUDA, Device, active_provider, cores
+from pvae_zoo.runtime.sessions import CPU, CUDA, Device, cores
 from pvae_zoo.runtime.wavefront import Order
 
 Level = Literal["top", "bottom", "pixels"]
@@ -44,15 +44,17 @@ class Model:
         device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads; all cores of this process by default.
 
+    Graphs are read, checked and opened when they are first needed; what is not what was published is refused then.
+
     Raises:
-        PvaeZooError: if onnxruntime or the device is missing, or a graph is not what was published.
+        PvaeZooError: if onnxruntime or the device is missing.
     """
 
     def __init__(self, bundle: Bundle, device: Device = "auto", threads: int | None = None) -> None:
         self.bundle = bundle
         self.threads = threads or cores()
         self.networks = Networks(bundle, device, self.threads)
-        self.provider = active_provider(self.networks.session("encoder"))
+        self.provider = self.networks.provider
 
     @property
     def name(self) -> str:

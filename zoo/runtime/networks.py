@@ -7,6 +7,7 @@ how.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -18,11 +19,19 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
-from pvae_zoo.runtime.sessions import CPU, CUDA, Device, active_provider, open_session
+from pvae_zoo.runtime.sessions import (
+    CPU,
+    CUDA,
+    Device,
+    active_provider,
+    certain_provider,
+    open_session,
+)
 from pvae_zoo.runtime.wavefront import Order
 
 Images = NDArray[np.uint8]
 Latent = NDArray[np.float32]
+Check = Callable[[], None]
 
 SCORE_BATCH = {CPU: 16, CUDA: 256}
 """Rows of a whole-image graph at once: more than that leave a CPU's caches, fewer do not fill a GPU."""
@@ -57,7 +66,16 @@ class Networks:
     @property
     def score_batch(self) -> int:
         """Rows of a whole-image graph at once."""
-        return SCORE_BATCH[active_provider(self.session("encoder"))]
+        return SCORE_BATCH[self.provider]
+
+    @cached_property
+    def provider(self) -> str:
+        """What runs the graphs. No graph is opened to learn it but where CUDA has to be tried, on one that all need.
+
+        Raises:
+            PvaeZooError: if onnxruntime or the device is missing.
+        """
+        return certain_provider(self.device) or active_provider(self.session("decoder_context"))
 
     def session(self, role: str) -> Any:
         """The onnxruntime session of a whole-image graph."""
@@ -73,7 +91,11 @@ class Networks:
         onnxruntime's own threads cut a product of matrices where its size says, and the cut changes the last bits: on
         more than one thread a row's figures depend on how many rows there are.
         """
-        return self if self.threads == 1 else Networks(self.bundle, self.device, 1)
+        if self.threads == 1:
+            return self
+        alone = Networks(self.bundle, self.device, 1)
+        alone.provider = self.provider
+        return alone
 
     @cached_property
     def pixel_sampler(self) -> StepSampler:
@@ -93,13 +115,18 @@ class Networks:
         joined = [np.concatenate(column) for column in zip(*outputs, strict=True)]
         return [Gaussian(mean, log_std) for mean, log_std in zip(joined[0::2], joined[1::2], strict=True)]
 
-    def priors(self, latents: list[Latent]) -> list[Gaussian | None]:
-        """p(z_l|z_(l+1)) of each level at the given latents, bottom first; None stands for N(0, I)."""
+    def priors(self, latents: list[Latent], check: Check = lambda: None) -> list[Gaussian | None]:
+        """p(z_l|z_(l+1)) of each level at the given latents, bottom first; None stands for N(0, I).
+
+        Args:
+            check: called before each batch; what it raises ends the work.
+        """
         if self.levels == 1:
             return [None]
         z1, z2 = latents
         parts = []
         for chosen in self._parts(len(z1)):
+            check()
             feed = {"z1": z1[chosen], "context": self._context("prior_context", "z2", z2[chosen])}
             parts.append(self._run("prior", ["prior_mean", "prior_log_std"], feed))
         mean, log_std = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -124,12 +151,17 @@ class Networks:
         drawn = self.prior_sampler.draw(what, progress=progress)
         return np.ascontiguousarray(drawn["z1"])
 
-    def log_prob(self, images: Images, z1: Latent) -> NDArray[np.float32]:
-        """log p(x|z1) of every value of paired images and latents, teacher-forced, ``(N, C, H, W)``."""
+    def log_prob(self, images: Images, z1: Latent, check: Check = lambda: None) -> NDArray[np.float32]:
+        """log p(x|z1) of every value of paired images and latents, teacher-forced, ``(N, C, H, W)``.
+
+        Args:
+            check: called before each batch; what it raises ends the work.
+        """
         image = self.config.image
         most = max(1, LOGITS_AT_ONCE // (image.dimensions * image.logits_per_value))
         parts = []
         for chosen in self._parts(len(images), most):
+            check()
             context = self._context("decoder_context", "z1", z1[chosen])
             feed = {"image": images[chosen], "context": context}
             parts.append(self._run("decoder", ["log_prob"], feed, min(_multiple(image.height, image.width), most))[0])

@@ -24,6 +24,9 @@ from pvae_zoo.base.errors import PvaeZooError
 Kind = Literal["grid", "npy", "npz", "folder"]
 
 _KINDS: dict[str, Kind] = {".png": "grid", ".npy": "npy", ".npz": "npz"}
+LONGEST_NAME = 230
+"""Bytes of a file's name in a folder: disks take 255, and the file has a longer name while it is written."""
+
 _PREFIX = "pvae-zoo:"
 _GAP = 2
 _GAP_VALUE = 64  # dark grey: neither the black nor the white of a digit's background
@@ -118,7 +121,7 @@ def save_images(
         The files written, in the order of the images.
 
     Raises:
-        PvaeZooError: if the target is of another kind or cannot be written, or names clash.
+        PvaeZooError: if the target is of another kind or cannot be written, or names clash or are too long.
     """
     kind, path = _kind(target), Path(target)
     _check_count(images)
@@ -157,9 +160,24 @@ def check_target(target: str | os.PathLike[str]) -> None:
         raise write_error(Path(target), error) from error
 
 
+def check_names(target: str | os.PathLike[str], names: Sequence[str]) -> None:
+    """Find out before the work whether `save_images` can give these names to images; only a folder does.
+
+    Raises:
+        PvaeZooError: if one is no name for a file, is too long for one, or is that of two images.
+    """
+    if _kind(target) == "folder":
+        _file_names(names, len(names))
+
+
 def file_name(index: int) -> str:
     """The name of image ``index`` in a folder of images without names of their own."""
     return f"{index:05}.png"
+
+
+def png_name(name: str) -> str:
+    """The name of the file of an image with a name of its own: with ``.png`` where it is missing."""
+    return name if name.lower().endswith(".png") else f"{name}.png"
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -199,13 +217,15 @@ def _check_count(images: NDArray[np.uint8]) -> None:
 def _file_names(names: Sequence[str] | None, count: int) -> list[str]:
     if names is None:
         return [file_name(index) for index in range(count)]
-    files = [name if name.lower().endswith(".png") else f"{name}.png" for name in names]
+    files = [png_name(name) for name in names]
     if len(files) != count:
         raise PvaeZooError(f"{len(files)} names for {count} images: give one for each")
     taken: set[str] = set()
     for file in files:
         if Path(file).name != file or "\\" in file:
             raise PvaeZooError(f"{file!r} is no name for a file in the folder: leave out the folders")
+        if len(os.fsencode(file)) > LONGEST_NAME:
+            raise PvaeZooError(f"{file!r} is too long for the name of a file: give the image a shorter name")
         if file.lower() in taken:  # one file on the disks of macOS and Windows
             raise PvaeZooError(f"two images would be written to {file!r}: give them different names")
         taken.add(file.lower())

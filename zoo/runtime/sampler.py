@@ -44,7 +44,7 @@ class StepSampler:
     Args:
         bundle: verified on opening.
         device: where the steps run; canvases stay there from step to step.
-        workers: sessions that work side by side, on the CPU.
+        workers: sessions that work side by side, on the CPU, at most.
     """
 
     def __init__(self, bundle: Bundle, device: Device = "cpu", workers: int = 1) -> None:

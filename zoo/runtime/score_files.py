@@ -139,11 +139,12 @@ def score_files(
 
 
 def _figures(scores: Scores) -> Iterator[Figures]:
+    """A row each; what `Scores` computes from its arrays is computed once."""
+    bits, nll, iwae = scores.bits_per_dim, scores.nll_nats, scores.iwae_nll_nats
     for index in range(len(scores)):
-        iwae = scores.iwae_nll_nats
         yield Figures(
-            bits_per_dim=float(scores.bits_per_dim[index]),
-            nll_nats=float(scores.nll_nats[index]),
+            bits_per_dim=float(bits[index]),
+            nll_nats=float(nll[index]),
             reconstruction_nats=float(scores.reconstruction_nats[index]),
             kl_nats=tuple(float(value) for value in scores.kl_nats[index]),
             iwae_nll_nats=None if iwae is None else float(iwae[index]),

@@ -81,14 +81,9 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
     options.log_severity_level = 4  # its errors are raised, and its log is in colours and the words of the graph
     # Idle threads sleep: spinning ones would take the cores from the sessions beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if device == "cpu" or (device == "auto" and CUDA not in ort.get_available_providers()):
+    if certain_provider(device) == CPU:
         # Without its fallback, which would try the CPU once more and say so on standard output, amidst our own.
         return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
-    if CUDA not in ort.get_available_providers():
-        raise PvaeZooError(
-            "--device cuda: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then "
-            'pip install "pvae-zoo[gpu]"; or use --device cpu'
-        )
     session = _cuda_session(ort, model, options)
     if CUDA not in session.get_providers() and device == "cuda":
         raise PvaeZooError(
@@ -96,6 +91,25 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
             "run pvae-zoo doctor to see which; or use --device cpu"
         )
     return session
+
+
+def certain_provider(device: Device) -> str | None:
+    """The provider that sessions will have, where that is known before one is opened: CUDA has to be tried.
+
+    Raises:
+        PvaeZooError: if onnxruntime is missing, or ``cuda`` was asked for and the installed one has none.
+    """
+    ort = import_onnxruntime()
+    if device == "cpu":
+        return CPU
+    if CUDA in ort.get_available_providers():
+        return None
+    if device == "auto":
+        return CPU
+    raise PvaeZooError(
+        "--device cuda: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then "
+        'pip install "pvae-zoo[gpu]"; or use --device cpu'
+    )
 
 
 def active_provider(session: Any) -> str:

@@ -1,4 +1,7 @@
 import math
+import os
+import signal
+import time
 from itertools import product
 
 import numpy as np
@@ -7,10 +10,12 @@ import torch
 
 import pvae_zoo
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.reference import sample_z1
 from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime
 from pvae_zoo.runtime.model import Model
+from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.scoring import Gaussian, merge_scores
 from pvae_zoo.runtime.sessions import CPU
 
@@ -60,6 +65,40 @@ def test_a_sample_is_the_same_whatever_the_batch_the_count_and_the_workers(tiny,
     monkeypatch.setattr(grid, "POSITIONS", 4)
     for threads in (1, 2, 3):
         assert np.array_equal(load(tiny, threads).sample(9, seed=3), expected)
+
+
+@pytest.mark.parametrize(
+    ("use", "roles"),
+    [
+        (lambda model, images: model.sample(1), ["decoder_context", "decoder_step", "prior"]),
+        (lambda model, images: model.nll(images), ["decoder", "decoder_context", "encoder"]),
+        (lambda model, images: model.encode(images), ["encoder"]),
+    ],
+)
+def test_a_graph_is_read_when_it_is_needed_and_once(gates, use, roles, monkeypatch):
+    read, read_graph = [], Bundle.read_graph
+    monkeypatch.setattr(Bundle, "read_graph", lambda self, role: read.append(role) or read_graph(self, role))
+    model = load(gates, 2)
+    assert model.provider == CPU and read == []
+    use(model, np.zeros((40, *model.image.chw), np.uint8))
+    assert sorted(read) == roles
+
+
+def test_an_interrupt_ends_all_workers_before_their_next_batch_of_draws(levels, monkeypatch):
+    """Each piece is one image of 1,600 draws: two times a hundred batches."""
+    model, runs, run = load(levels, 2), [], Networks._run
+
+    def counted(self, role, *args):
+        runs.append(role)
+        if len(runs) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.002)  # lets the main thread see it
+        return run(self, role, *args)
+
+    monkeypatch.setattr(Networks, "_run", counted)
+    with pytest.raises(KeyboardInterrupt):
+        model.nll(random_images(levels, 4), samples=1600)
+    assert len(runs) < 100
 
 
 def test_the_context_of_a_large_map_is_its_own_whatever_is_beside_it():

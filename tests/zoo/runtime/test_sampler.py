@@ -238,12 +238,21 @@ def test_the_recipes_have_widths_of_multiples_of_eight(name):
 @settings(deadline=None)
 def test_slices_share_the_batch_evenly(count, workers):
     unbound = grid.GridSampler.__new__(grid.GridSampler)
-    unbound._sessions, unbound.images_at_once = [None] * workers, 32
+    unbound.workers, unbound.images_at_once = workers, 32
     parts = unbound.slices(count)
     sizes = [part.stop - part.start for part in parts]
     assert [i for part in parts for i in range(part.start, part.stop)] == list(range(count))
     assert max(sizes) <= 32 and max(sizes) - min(sizes) <= 1
     assert len(parts) >= min(count, workers)
+
+
+def test_as_many_sessions_are_opened_as_there_are_slices(gates, monkeypatch):
+    opened, open_session = [], grid.open_session
+    monkeypatch.setattr(grid, "open_session", lambda *args: opened.append(1) or open_session(*args))
+    steps = StepSampler(gates.bundle, workers=64)
+    for count, sessions in [(1, 1), (1, 1), (3, 3), (2, 3)]:
+        steps.draw(make_draw(gates, count)[1])
+        assert len(opened) == sessions
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -1,9 +1,14 @@
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pvae_zoo.runtime.score_files import Figures, Row, Summary
+from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.images import ImageSource
+from pvae_zoo.runtime.score_files import Figures, Row, Summary, score_files
+from pvae_zoo.runtime.scoring import Scores
 
 
 def rows(count, samples=3, offset=0.0):
@@ -34,6 +39,18 @@ def test_the_running_mean_and_error_are_those_of_all_rows(count, offset):
 def test_no_row_has_no_mean():
     summary = Summary()
     assert summary.mean is None and summary.standard_error_nats is None and summary.count == 0
+
+
+def test_what_the_scores_compute_is_computed_once_a_batch(monkeypatch):
+    computed, images = [], np.zeros((50, 1, 2, 2), np.uint8)
+    original = Scores.nll_nats.fget
+    monkeypatch.setattr(Scores, "nll_nats", property(lambda self: computed.append(len(self)) or original(self)))
+    values = np.arange(50.0)
+    scores = Scores(ImageShape(channels=1, height=2, width=2, levels=2), values, values[:, None], None, images)
+    model = SimpleNamespace(nll=lambda images, **options: scores)
+    sources = [ImageSource(str(index), Path(str(index))) for index in range(50)]
+    scored = list(score_files(model, sources, lambda source: (images[0], None), batch_size=50))
+    assert [row.figures.nll_nats for row in scored] == list(2 * values) and len(computed) <= 2
 
 
 def test_one_draw_has_no_importance_weighted_mean():
