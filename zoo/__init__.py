@@ -33,6 +33,10 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
 
     Raises:
         PvaeZooError: if there is no such model, its graphs are not admitted, or onnxruntime or the device is missing.
+
+    Example:
+        >>> load("mnist").image
+        ImageShape(channels=1, height=28, width=28, levels=2)
     """
     from pvae_zoo.runtime.model import Model
     from pvae_zoo.sources.registry import open_bundle
@@ -44,7 +48,12 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
 
 
 def list_models() -> list[str]:
-    """Names of the models that ship with the package."""
+    """Names of the models that ship with the package.
+
+    Example:
+        >>> "mnist" in list_models()
+        True
+    """
     from pvae_zoo.sources.registry import model_names
 
     return model_names()

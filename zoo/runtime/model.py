@@ -105,6 +105,10 @@ class Model:
 
         Returns:
             uint8 ``(n, C, H, W)`` with values ``0 .. levels - 1``.
+
+        Example:
+            >>> model.sample(2, seed=7).shape
+            (2, 1, 28, 28)
         """
         _check_at_least(1, "n", n)
         _check_at_least(1, "batch_size", batch_size or 1)
@@ -132,6 +136,11 @@ class Model:
             images: uint8 ``(N, C, H, W)`` with values ``0 .. levels - 1``.
             samples: draws of z an image; more than one add the importance-weighted bound.
             seed: of the draws.
+
+        Example:
+            >>> scores = model.nll(images, samples=2)
+            >>> bool((scores.iwae_nll_nats <= scores.nll_nats + 1e-9).all())  # the tighter bound is the smaller one
+            True
         """
         self._check(images)
         _check_at_least(1, "samples", samples)
@@ -139,14 +148,25 @@ class Model:
         return score(self.networks.single_threaded, images, samples=samples, seed=seed, workers=workers)
 
     def encode(self, images: Images) -> list[Gaussian]:
-        """The posterior of each level, bottom first, of uint8 ``(N, C, H, W)``."""
+        """The posterior of each level, bottom first, of uint8 ``(N, C, H, W)``.
+
+        Example:
+            >>> model.encode(images)[0].mean.shape
+            (2, 16)
+        """
         self._check(images)
         return self.networks.posteriors(images)
 
     def decode(
         self, z1: Latent, *, seed: int = 0, temperature: float = 1.0, progress: Progress | None = None
     ) -> Images:
-        """Draw the pixels of given z1 ``(N, *latent_shape)``; image i uses the pixel noise of index i."""
+        """Draw the pixels of given z1 ``(N, *latent_shape)``; image i uses the pixel noise of index i.
+
+        Example:
+            >>> z1 = model.encode(images)[0].mean
+            >>> model.decode(z1, seed=1).shape
+            (2, 1, 28, 28)
+        """
         expected = self.networks.latent_shape(1)
         if z1.shape[1:] != expected or not len(z1):
             shape = ", ".join(map(str, expected))
@@ -170,6 +190,10 @@ class Model:
             images: uint8 ``(N, C, H, W)``.
             level: "bottom" keeps z1; "top", of a model with two levels, keeps z2 and draws z1 anew.
             latent_temperature: a factor of the standard deviation of p(z1|z2), where z1 is drawn anew.
+
+        Example:
+            >>> bool((model.reconstruct(images) == images).mean() > 0.8)  # z keeps most of a digit
+            True
         """
         self._check(images)
         check_temperature("latent_temperature", latent_temperature)
@@ -208,6 +232,11 @@ class Model:
 
         Returns:
             uint8 ``(n, C, H, W)``.
+
+        Example:
+            >>> row = model.vary("pixels", 3, seed=1)
+            >>> bool((row[0] == model.sample(1, seed=1)[0]).all())
+            True
         """
         _check_at_least(1, "n", n)
         _check_at_least(0, "first", first)
@@ -247,6 +276,10 @@ class Model:
 
         Returns:
             uint8 ``(steps, C, H, W)``.
+
+        Example:
+            >>> model.interpolate(images, steps=3).shape
+            (3, 1, 28, 28)
         """
         _check_at_least(2, "steps", steps)
         _check_at_least(0, "first", first)
@@ -296,6 +329,12 @@ class Model:
 
         Returns:
             uint8 ``(N, C, H, W)``, equal to ``images`` wherever ``keep`` is true.
+
+        Example:
+            >>> top = np.arange(28)[:, None].repeat(28, 1) < 14
+            >>> completed = model.complete(images, keep=top)
+            >>> bool((completed[:, :, :14] == images[:, :, :14]).all())
+            True
         """
         self._check(images)
         check_temperature("latent_temperature", latent_temperature)
