@@ -28,7 +28,7 @@ def complete_command(
     """Keep a part of the images in PATHS (files, folders, globs, zips) and draw the rest.
 
     A .png target shows each image with its unknown part grey and its completions beside it; other targets get the
-    completions, image by image.
+    completions, image by image, a folder each as soon as it is drawn.
 
     \b
     Example:
@@ -36,8 +36,9 @@ def complete_command(
         pvae-zoo complete digit.png --mask mask.png --n 8 --out completions.png
     """
     import numpy as np
+    from numpy.typing import NDArray
 
-    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.cli.progress import progress_bar, share
     from pvae_zoo.runtime.layouts import completions, read_mask, top_rows
 
     if (rows is None) == (mask is None):
@@ -45,16 +46,24 @@ def complete_command(
     runtime = drawing.load()
     image = runtime.image
     keep = top_rows(image, rows) if rows is not None else read_mask(mask or Path(), image)
-    inputs = drawing.read(paths, runtime)
-    names = [f"{stem}-{index}" for stem in inputs.stems() for index in range(n)]
-    drawing.check_names(names)
-    repeated = np.repeat(inputs.images, n, axis=0)
+    inputs = drawing.find(paths, runtime)
+    target = drawing.target(runtime, [f"{stem}-{index}" for stem in inputs.stems for index in range(n)])
+    batch = drawing.batch_size or runtime.sample_batch
     with progress_bar("steps") as progress:
-        drawn = runtime.complete(
-            repeated, keep, progress=progress, **drawing.noise
-        )  # fmt: skip
-    grid = completions(inputs.images, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
-    files = drawing.save(runtime, drawn, names, n + 1, grid)
-    line = f"{len(drawn)} completion{'s' * (len(drawn) > 1)}"
+        for part in inputs.slices(max(1, batch // n)):
+            drawn = runtime.complete(
+                np.repeat(part.images, n, axis=0),
+                keep,
+                first=part.first * n,
+                progress=share(progress, part.found, inputs.count),
+                **drawing.settings,
+            )
+            target.add(drawn, [f"{stem}-{index}" for stem in part.stems for index in range(n)], part.images)
+
+    def layout(drawn: NDArray[np.uint8], originals: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return completions(originals, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
+
+    files = target.finish(n + 1, layout)
+    line = f"{target.count} completion{'s' * (target.count > 1)}"
     drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)
     exit_for_failures(inputs.failed, inputs.count)

@@ -16,6 +16,7 @@ from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
     Command,
     device_option,
+    draw_batch_option,
     image_options,
     json_option,
     latent_temperature_option,
@@ -28,10 +29,8 @@ from pvae_zoo.cli.options import (
 from pvae_zoo.cli.output import echo_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pvae_zoo.cli.inputs import Inputs
+    from pvae_zoo.cli.target import Target
     from pvae_zoo.runtime.model import Model
     from pvae_zoo.runtime.sessions import Device
 
@@ -52,6 +51,7 @@ class DrawingCommand:
     seed: int
     temperature: float
     latent_temperature: float
+    batch_size: int | None
     device: Device
     threads: int | None
     as_json: bool
@@ -67,41 +67,21 @@ class DrawingCommand:
         check_target(self.out)
         return load_model(self.model, self.device, self.threads)
 
-    def read(self, paths: Sequence[str], runtime: Model) -> Inputs:
-        """The images to draw from, made to fit as the options allow."""
-        from pvae_zoo.cli.inputs import read_inputs
+    def find(self, paths: Sequence[str], runtime: Model) -> Inputs:
+        """The images to draw from, to be read a slice at a time and made to fit as the options allow."""
+        from pvae_zoo.cli.inputs import Inputs
         from pvae_zoo.data.fit import Fit
 
         refuse_idle_fits(runtime.image)
-        return read_inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
+        return Inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
 
-    def check_names(self, names: Sequence[str]) -> None:
-        """Refuse names that the target cannot give to images, before they are drawn."""
+    def target(self, runtime: Model, names: Sequence[str]) -> Target:
+        """What takes the drawn images; names that it cannot give to any are refused before they are drawn."""
+        from pvae_zoo import __version__
+        from pvae_zoo.cli.target import Target
         from pvae_zoo.runtime.pictures import check_names
 
         check_names(self.out, names)
-
-    def save(
-        self,
-        runtime: Model,
-        drawn: NDArray[np.uint8],
-        names: Sequence[str],
-        columns: int,
-        grid: NDArray[np.uint8] | None = None,
-    ) -> list[Path]:
-        """Write a grid as a PNG, or the drawn images as any other target.
-
-        Args:
-            runtime: what drew them.
-            drawn: ``(N, C, H, W)`` in the model's levels.
-            names: of the images, for a folder.
-            columns: of the grid.
-            grid: what a PNG shows, ``(M, C, H, W)`` with 256 levels; the drawn images by themselves unless given.
-        """
-        from pvae_zoo import __version__
-        from pvae_zoo.runtime.layouts import LEVELS, spread
-        from pvae_zoo.runtime.pictures import save_grid, save_images
-
         metadata = {
             "model": runtime.name,
             "model_sha256": runtime.bundle.digest,
@@ -112,18 +92,17 @@ class DrawingCommand:
             "version": __version__,
             "command": shlex.join(["pvae-zoo", *click.get_current_context().meta[ARGUMENTS]]),
         }
-        if self.out.lower().endswith(".png") and not Path(self.out).is_dir():
-            grid = spread(drawn, runtime.image.levels) if grid is None else grid
-            save_grid(grid, Path(self.out), levels=LEVELS, metadata=metadata, columns=columns)
-            return [Path(self.out)]
-        return save_images(drawn, self.out, levels=runtime.image.levels, metadata=metadata, names=names)
+        return Target(self.out, runtime.image.levels, metadata)
 
     @property
-    def noise(self) -> dict[str, Any]:
-        """Seed and temperatures, as the methods of a model take them."""
+    def settings(self) -> dict[str, Any]:
+        """Seed, temperatures and batch size, as the methods of a model take them."""
         return {
-            "seed": self.seed, "temperature": self.temperature, "latent_temperature": self.latent_temperature
-        }  # fmt: skip
+            "seed": self.seed,
+            "temperature": self.temperature,
+            "latent_temperature": self.latent_temperature,
+            "batch_size": self.batch_size,
+        }
 
     def report(self, runtime: Model, files: Sequence[Path], line: str, **facts: Any) -> None:
         """Say what was drawn: as JSON with these facts, or in one line after the target's name."""
@@ -147,7 +126,7 @@ def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[
         fitting = (image_options,) if reads_images else ()
         choices = (
             *(seed_option, temperature_option, latent_temperature_option, *fitting),
-            *(device_option, threads_option, json_option),
+            *(draw_batch_option, device_option, threads_option, json_option),
         )
         for option in reversed((model_option, out_option(default_out), *choices)):
             decorated = option(decorated)

@@ -29,8 +29,6 @@ def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: Dra
         pvae-zoo interpolate --n 4 --steps 10
         pvae-zoo interpolate three.png eight.png --out way.png
     """
-    import numpy as np
-
     from pvae_zoo.cli.progress import progress_bar
 
     if len(paths) not in (0, 2):
@@ -42,16 +40,20 @@ def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: Dra
     runtime = drawing.load()
     ends = None
     if paths:
-        inputs = drawing.read(paths, runtime)
-        if inputs.count != 2 or inputs.failed:
-            click.echo(f"Error: a path has two ends, and {len(inputs.names)} images could be used", err=True)
+        inputs = drawing.find(paths, runtime)
+        # Two are read; a folder of many is refused unread.
+        ends = next(inputs.slices(2)).images if inputs.count == 2 else None
+        usable = inputs.count - inputs.failed
+        if usable != 2:
+            click.echo(f"Error: a path has two ends, and {usable} images could be used", err=True)
             click.get_current_context().exit(FAILED)
-        ends = inputs.images
-    rows = []
+    count = 1 if paths else n
+    names = [[f"{row:02}-{index:02}" for index in range(steps)] for row in range(count)]
+    target = drawing.target(runtime, [name for row in names for name in row])
     with progress_bar("steps") as progress:
-        for first in range(0, 1 if paths else 2 * n, 2):
-            rows.append(runtime.interpolate(ends, steps, first=first, progress=progress, **drawing.noise))
-    names = [f"{row:02}-{index:02}" for row in range(len(rows)) for index in range(steps)]
-    files = drawing.save(runtime, np.concatenate(rows), names, steps)
-    line = f"{len(rows)} path{'s' * (len(rows) > 1)} of {steps} images"
-    drawing.report(runtime, files, line, images=list(paths), paths=len(rows), steps=steps)
+        for row in range(count):
+            drawn = runtime.interpolate(ends, steps, first=2 * row, progress=progress, **drawing.settings)
+            target.add(drawn, names[row])
+    files = target.finish(steps)
+    line = f"{count} path{'s' * (count > 1)} of {steps} images"
+    drawing.report(runtime, files, line, images=list(paths), paths=count, steps=steps)

@@ -158,6 +158,14 @@ def batch_size_option(default: int, what: str) -> Callable[[Command], Command]:
     )
 
 
+draw_batch_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images drawn at once, which changes none.  [default: by memory]",
+)
+
+
 def image_options(command: Command) -> Command:
     """How images are made to fit the model; nothing is changed silently."""
     for option in (

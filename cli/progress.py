@@ -40,3 +40,8 @@ def progress_bar(unit: str, *, shown: bool = True) -> Iterator[Callable[[int, in
     finally:
         if bar is not None:
             bar.close()
+
+
+def share(progress: Callable[[int, int], None], part: range, count: int) -> Callable[[int, int], None]:
+    """Progress of a part of ``count`` images as that of all of them, at as many steps an image as the part's."""
+    return lambda done, total: progress(total * part.start // len(part) + done, total * count // len(part))

@@ -24,30 +24,34 @@ PAIRS_IN_A_ROW = 10
 def reconstruct_command(paths: tuple[str, ...], level: str, drawing: DrawingCommand) -> None:
     """Encode the images in PATHS (files, folders, globs, zips) and draw them again from their latents.
 
-    A .png target shows the originals and, below each, its reconstruction; other targets get the reconstructions.
+    A .png target shows the originals and, below each, its reconstruction; other targets get the reconstructions,
+    a folder each of them as soon as it is drawn.
 
     \b
     Example:
         pvae-zoo reconstruct digits/ --out reconstructions.png
     """
-    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.cli.progress import progress_bar, share
     from pvae_zoo.runtime.layouts import pairs
 
     runtime = drawing.load()
+    levels = runtime.image.levels
     if level == "bottom" or len(runtime.levels) == 2:
         refuse("latent_temperature", because="no latents are drawn from a prior here: --level top does, of two levels")
-    inputs = drawing.read(paths, runtime)
-    drawing.check_names(inputs.stems())
+    inputs = drawing.find(paths, runtime)
+    target = drawing.target(runtime, inputs.stems)
     with progress_bar("steps") as progress:
-        drawn = runtime.reconstruct(
-            inputs.images,
-            level=level,  # type: ignore[arg-type]
-            progress=progress,
-            **drawing.noise,
-        )
-    columns = min(PAIRS_IN_A_ROW, len(drawn))
-    grid = pairs(inputs.images, drawn, levels=runtime.image.levels, columns=columns)
-    files = drawing.save(runtime, drawn, inputs.stems(), columns, grid)
-    line = f"{len(drawn)} reconstruction{'s' * (len(drawn) > 1)}"
+        for part in inputs.slices(drawing.batch_size or runtime.sample_batch):
+            drawn = runtime.reconstruct(
+                part.images,
+                level=level,  # type: ignore[arg-type]
+                first=part.first,
+                progress=share(progress, part.found, inputs.count),
+                **drawing.settings,
+            )
+            target.add(drawn, part.stems, part.images)
+    columns = min(PAIRS_IN_A_ROW, target.count)
+    files = target.finish(columns, lambda drawn, originals: pairs(originals, drawn, levels=levels, columns=columns))
+    line = f"{target.count} reconstruction{'s' * (target.count > 1)}"
     drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)
     exit_for_failures(inputs.failed, inputs.count)

@@ -12,6 +12,7 @@ import click
 from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
     device_option,
+    draw_batch_option,
     json_option,
     latent_temperature_option,
     model_option,
@@ -46,9 +47,7 @@ if TYPE_CHECKING:
     help="Order of the pixels: raster is slower and draws the same.",
 )
 @click.option("--trace", metavar="FILE", help="Show the first images being painted, in a .gif.")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", help="Images drawn at once.  [default: by memory]"
-)
+@draw_batch_option
 @shard_option
 @device_option
 @threads_option

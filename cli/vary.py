@@ -30,18 +30,15 @@ def vary_command(level: str, n: int, drawing: DrawingCommand) -> None:
         pvae-zoo vary --n 10
         pvae-zoo vary --level top --seed 3 --out digits.png
     """
-    import numpy as np
-
     from pvae_zoo.cli.progress import progress_bar
 
     runtime = drawing.load()
     levels = runtime.levels if level == "all" else (level,)
-    rows = []
+    names = {row: [f"{row}-{index:02}" for index in range(n)] for row in levels}
+    target = drawing.target(runtime, [name for row in levels for name in names[row]])
     with progress_bar("steps") as progress:
         for row in levels:
-            rows.append(
-                runtime.vary(row, n, progress=progress, **drawing.noise)  # type: ignore[arg-type]
-            )
-    names = [f"{row}-{index:02}" for row in levels for index in range(n)]
-    files = drawing.save(runtime, np.concatenate(rows), names, n)
+            drawn = runtime.vary(row, n, progress=progress, **drawing.settings)  # type: ignore[arg-type]
+            target.add(drawn, names[row])
+    files = target.finish(n)
     drawing.report(runtime, files, f"rows that vary {', '.join(levels)},", rows=list(levels), n=n)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pvae_zoo.cli.progress import progress_bar
+from pvae_zoo.cli.progress import progress_bar, share
 
 
 class Terminal(io.StringIO):
@@ -41,6 +41,15 @@ def test_several_threads_may_call_it(monkeypatch):
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def test_the_steps_of_parts_are_those_of_the_whole():
+    seen = []
+    for part, steps in ((range(0, 4), 8), (range(4, 8), 8), (range(8, 10), 4)):
+        report = share(lambda done, total: seen.append((done, total)), part, 10)
+        for done in range(1, steps + 1):
+            report(done, steps)
+    assert seen == [(done, 20) for done in range(1, 21)]
 
 
 @pytest.mark.parametrize(("stream", "shown"), [(io.StringIO(), True), (Terminal(), False)])

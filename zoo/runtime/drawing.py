@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,29 @@ def draw_from_z1(
     u = noise.uniforms(seed, pixels.indices, noise.PIXELS, image.dimensions).reshape(shape)
     keep = np.full(shape, -1, np.int64) if given is None else given
     return networks.draw_pixels(z1, u, keep, pixels.temperature, order=order, progress=progress).images
+
+
+def draw_in_slices(
+    count: int,
+    batch: int,
+    draw: Callable[[range, Progress | None], Images],
+    steps: Callable[[int], int],
+    progress: Progress | None = None,
+) -> Images:
+    """Images ``(count, C, H, W)`` drawn a slice at a time, so that the memory is that of a slice.
+
+    Args:
+        count: images in all, at least 1.
+        batch: of them drawn at once, at most.
+        draw: gives the images of a range of ``0 .. count - 1``; reports to what it is given beside.
+        steps: runs of step graphs that it reports for so many images.
+        progress: called with (steps done, steps in all).
+    """
+    slices = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
+    before = [0, *accumulate(steps(len(part)) for part in slices)]
+    return np.concatenate([
+        draw(part, part_of(progress, done, before[-1])) for part, done in zip(slices, before, strict=False)
+    ])  # fmt: skip
 
 
 def part_of(progress: Progress | None, before: int, total: int) -> Progress | None:

@@ -10,6 +10,7 @@ Shapes: N images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,15 @@ from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime import completion, latents
 from pvae_zoo.runtime.bounds import score
-from pvae_zoo.runtime.drawing import PixelNoise, check_temperature, draw_from_noise, draw_from_z1, draw_steps, part_of
+from pvae_zoo.runtime.drawing import (
+    PixelNoise,
+    check_temperature,
+    draw_from_noise,
+    draw_from_z1,
+    draw_in_slices,
+    draw_steps,
+    part_of,
+)
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.scoring import Gaussian, Scores
@@ -33,7 +42,7 @@ SAMPLE_BATCH = {CPU: 256, CUDA: 1024}
 """Images drawn at once, at most. A GPU draws 1,024 digits in twice the time of one (benchmarks/RESULTS-cuda.md)."""
 
 SAMPLE_BYTES = {CPU: 384 << 20, CUDA: 3 << 30}
-"""Memory for the images drawn at once, of the device: bounds that of `Model.sample` for any n."""
+"""Memory for the images drawn at once, of the device: bounds that of drawing any number."""
 
 
 class Model:
@@ -114,17 +123,15 @@ class Model:
         _check_at_least(1, "batch_size", batch_size or 1)
         _check_at_least(0, "first", first)
         check_temperature("latent_temperature", latent_temperature)
-        indices = range(first, first + n)
-        batch = batch_size or self.sample_batch
-        chunks = [indices[start : start + batch] for start in range(0, n, batch)]
-        steps = [draw_steps(self.networks, len(chunk), order) for chunk in chunks]
-        drawn = []
-        for number, chunk in enumerate(chunks):
-            report = part_of(progress, sum(steps[:number]), sum(steps))
-            eps = latents.prior_noise(self.networks, seed, chunk, temperature=latent_temperature)
-            pixels = PixelNoise(seed, chunk, temperature)
-            drawn.append(draw_from_noise(self.networks, eps, pixels, order=order, progress=report))
-        return np.concatenate(drawn)
+
+        def draw(part: range, progress: Progress | None) -> Images:
+            indices = _shifted(part, first)
+            eps = latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
+            pixels = PixelNoise(seed, indices, temperature)
+            return draw_from_noise(self.networks, eps, pixels, order=order, progress=progress)
+
+        steps = partial(draw_steps, self.networks, order=order)
+        return draw_in_slices(n, batch_size or self.sample_batch, draw, steps, progress)
 
     def nll(self, images: Images, *, samples: int = 1, seed: int = 0) -> Scores:
         """Score images.
@@ -182,6 +189,8 @@ class Model:
         seed: int = 0,
         temperature: float = 1.0,
         latent_temperature: float = 1.0,
+        first: int = 0,
+        batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> Images:
         """Encode images and draw new ones from their latents: what z keeps of them.
@@ -190,22 +199,32 @@ class Model:
             images: uint8 ``(N, C, H, W)``.
             level: "bottom" keeps z1; "top", of a model with two levels, keeps z2 and draws z1 anew.
             latent_temperature: a factor of the standard deviation of p(z1|z2), where z1 is drawn anew.
+            first: index of the first image's noise.
+            batch_size: images drawn at once, which bounds the memory and changes no image.
 
         Example:
             >>> bool((model.reconstruct(images) == images).mean() > 0.8)  # z keeps most of a digit
             True
         """
         self._check(images)
+        _check_at_least(0, "first", first)
+        _check_at_least(1, "batch_size", batch_size or 1)
         check_temperature("latent_temperature", latent_temperature)
         if level not in ("top", "bottom"):
             raise PvaeZooError(f"level {level!r}: images are reconstructed from the top or the bottom latents")
-        indices = range(len(images))
-        z = latents.posterior_draws(self.networks, self.networks.posteriors(images), seed, indices)
-        z1 = z[0]
-        if level == "top" and len(z) > 1:
-            eps = latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
-            z1 = self.networks.draw_z1([eps[0], z[1]])
-        return draw_from_z1(self.networks, z1, PixelNoise(seed, indices, temperature), progress=progress)
+
+        def draw(part: range, progress: Progress | None) -> Images:
+            indices = _shifted(part, first)
+            posteriors = self.networks.posteriors(images[part.start : part.stop])
+            z = latents.posterior_draws(self.networks, posteriors, seed, indices)
+            z1 = z[0]
+            if level == "top" and len(z) > 1:
+                eps = latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
+                z1 = self.networks.draw_z1([eps[0], z[1]])
+            return draw_from_z1(self.networks, z1, PixelNoise(seed, indices, temperature), progress=progress)
+
+        steps = self.networks.pixel_sampler.steps
+        return draw_in_slices(len(images), batch_size or self.sample_batch, draw, steps, progress)
 
     def vary(
         self,
@@ -216,6 +235,7 @@ class Model:
         temperature: float = 1.0,
         latent_temperature: float = 1.0,
         first: int = 0,
+        batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> Images:
         """Draw images that share all noise but that of one level (PixelVAE, section 4.2 and figure 5).
@@ -229,6 +249,7 @@ class Model:
             latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
                 image; 1 is the model itself.
             first: index of the image whose noise is shared.
+            batch_size: images drawn at once, which bounds the memory and changes no image.
 
         Returns:
             uint8 ``(n, C, H, W)``.
@@ -240,18 +261,24 @@ class Model:
         """
         _check_at_least(1, "n", n)
         _check_at_least(0, "first", first)
+        _check_at_least(1, "batch_size", batch_size or 1)
         check_temperature("latent_temperature", latent_temperature)
         if level not in self.levels:
             raise PvaeZooError(f"{self.name} has no noise of level {level!r}: choose {' or '.join(self.levels)}")
-        held, varied = [first] * n, range(first, first + n)
-        fixed, free = (
-            latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
-            for indices in (held, varied)
-        )
-        position = {"top": len(free) - 1, "bottom": 0}.get(level)
-        eps = [b if number == position else a for number, (a, b) in enumerate(zip(fixed, free, strict=True))]
-        pixels = PixelNoise(seed, varied if level == "pixels" else held, temperature)
-        return draw_from_noise(self.networks, eps, pixels, progress=progress)
+
+        def draw(part: range, progress: Progress | None) -> Images:
+            held, varied = [first] * len(part), _shifted(part, first)
+            fixed, free = (
+                latents.prior_noise(self.networks, seed, indices, temperature=latent_temperature)
+                for indices in (held, varied)
+            )
+            position = {"top": len(free) - 1, "bottom": 0}.get(level)
+            eps = [b if number == position else a for number, (a, b) in enumerate(zip(fixed, free, strict=True))]
+            pixels = PixelNoise(seed, varied if level == "pixels" else held, temperature)
+            return draw_from_noise(self.networks, eps, pixels, progress=progress)
+
+        steps = partial(draw_steps, self.networks)
+        return draw_in_slices(n, batch_size or self.sample_batch, draw, steps, progress)
 
     def interpolate(
         self,
@@ -262,6 +289,7 @@ class Model:
         temperature: float = 1.0,
         latent_temperature: float = 1.0,
         first: int = 0,
+        batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> Images:
         """Draw images on a path between two top latents, all other noise held.
@@ -273,6 +301,7 @@ class Model:
             latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
                 image; 1 is the model itself.
             first: index of the image whose noise is held.
+            batch_size: images drawn at once, which bounds the memory and changes no image.
 
         Returns:
             uint8 ``(steps, C, H, W)``.
@@ -283,6 +312,7 @@ class Model:
         """
         _check_at_least(2, "steps", steps)
         _check_at_least(0, "first", first)
+        _check_at_least(1, "batch_size", batch_size or 1)
         check_temperature("latent_temperature", latent_temperature)
         if ends is None:
             top = latents.prior_noise(self.networks, seed, [first, first + 1], temperature=latent_temperature)[-1]
@@ -291,10 +321,16 @@ class Model:
             if len(ends) != 2:
                 raise PvaeZooError(f"{len(ends)} images: a path has two ends")
             top = self.networks.posteriors(ends)[-1].mean
-        held = [first] * steps
-        eps = latents.prior_noise(self.networks, seed, held, temperature=latent_temperature)
-        eps[-1] = latents.interpolate(top[:1], top[1:], steps)
-        return draw_from_noise(self.networks, eps, PixelNoise(seed, held, temperature), progress=progress)
+        path = latents.interpolate(top[:1], top[1:], steps)
+
+        def draw(part: range, progress: Progress | None) -> Images:
+            held = [first] * len(part)
+            eps = latents.prior_noise(self.networks, seed, held, temperature=latent_temperature)
+            eps[-1] = path[part.start : part.stop]
+            return draw_from_noise(self.networks, eps, PixelNoise(seed, held, temperature), progress=progress)
+
+        runs = partial(draw_steps, self.networks)
+        return draw_in_slices(steps, batch_size or self.sample_batch, draw, runs, progress)
 
     def complete(
         self,
@@ -305,6 +341,8 @@ class Model:
         temperature: float = 1.0,
         latent_temperature: float = 1.0,
         candidates: int | None = None,
+        first: int = 0,
+        batch_size: int | None = None,
         progress: Progress | None = None,
     ) -> Images:
         """Keep a part of each image and draw the rest.
@@ -326,6 +364,8 @@ class Model:
                 image; 1 is the model itself.
             candidates: latents weighed for each image: at least 2 and 64 by default with one level, at least 1 and 4 by
                 default with two.
+            first: index of the first image's noise.
+            batch_size: images drawn at once, which bounds the memory and changes no image.
 
         Returns:
             uint8 ``(N, C, H, W)``, equal to ``images`` wherever ``keep`` is true.
@@ -337,30 +377,35 @@ class Model:
             True
         """
         self._check(images)
+        _check_at_least(0, "first", first)
+        _check_at_least(1, "batch_size", batch_size or 1)
         check_temperature("latent_temperature", latent_temperature)
         shape = (len(images), self.image.height, self.image.width)
         if keep.shape not in (shape, shape[1:]):
             raise PvaeZooError(f"the mask has shape {keep.shape}; expected {shape[1:]} or {shape}")
         keep = np.broadcast_to(keep, shape)[:, None]
-        batch = self.sample_batch
+        batch = batch_size or self.sample_batch
         if self.networks.levels > 1:
             batch = min(batch, self.networks.score_batch)  # so that progress never rests long
-            candidates = max(1, candidates or completion.MAP_CANDIDATES)
+            weighed = max(1, candidates or completion.MAP_CANDIDATES)
         else:
-            candidates = max(2, candidates or completion.CANDIDATES)
-        chunks = [range(len(images))[start : start + batch] for start in range(0, len(images), batch)]
-        before = [self.networks.prior_steps(len(chunk) * candidates) for chunk in chunks]
-        steps = [b + self.networks.pixel_sampler.steps(len(chunk)) for b, chunk in zip(before, chunks, strict=True)]
-        drawn = []
-        for number, chunk in enumerate(chunks):
-            pixels = PixelNoise(seed, chunk, temperature)
-            done, some = sum(steps[:number]), slice(chunk.start, chunk.stop)
-            report = part_of(progress, done, sum(steps))
-            z1 = self._completed_z1(images[some], keep[some], chunk, candidates, seed, latent_temperature, report)
-            given = np.where(keep[some], images[some].astype(np.int64), -1)
-            report = part_of(progress, done + before[number], sum(steps))
-            drawn.append(draw_from_z1(self.networks, z1, pixels, given=given, progress=report))
-        return np.concatenate(drawn)
+            weighed = max(2, candidates or completion.CANDIDATES)
+
+        def prior_steps(count: int) -> int:
+            return self.networks.prior_steps(count * weighed)
+
+        def steps(count: int) -> int:
+            return prior_steps(count) + self.networks.pixel_sampler.steps(count)
+
+        def draw(part: range, progress: Progress | None) -> Images:
+            some, kept = images[part.start : part.stop], keep[part.start : part.stop]
+            indices, total = _shifted(part, first), steps(len(part))
+            z1 = self._completed_z1(some, kept, indices, weighed, seed, latent_temperature, part_of(progress, 0, total))
+            pixels, given = PixelNoise(seed, indices, temperature), np.where(kept, some.astype(np.int64), -1)
+            report = part_of(progress, prior_steps(len(part)), total)
+            return draw_from_z1(self.networks, z1, pixels, given=given, progress=report)
+
+        return draw_in_slices(len(images), batch, draw, steps, progress)
 
     def _completed_z1(
         self,
@@ -398,3 +443,7 @@ class Model:
 def _check_at_least(least: int, name: str, value: int) -> None:
     if value < least:
         raise PvaeZooError(f"{name} is {value}; it must be at least {least}")
+
+
+def _shifted(part: range, by: int) -> range:
+    return range(part.start + by, part.stop + by)

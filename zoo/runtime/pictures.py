@@ -123,7 +123,7 @@ def save_images(
     Raises:
         PvaeZooError: if the target is of another kind or cannot be written, or names clash or are too long.
     """
-    kind, path = _kind(target), Path(target)
+    kind, path = target_kind(target), Path(target)
     _check_count(images)
     if kind == "folder":
         files = [path / name for name in _file_names(names, len(images))]
@@ -143,13 +143,31 @@ def save_images(
     return [path]
 
 
+def target_kind(target: str | os.PathLike[str]) -> Kind:
+    """What `save_images` makes of a target.
+
+    Raises:
+        PvaeZooError: if its ending says nothing.
+    """
+    text = os.fspath(target)
+    if text.endswith(("/", os.sep)) or os.path.isdir(text):
+        return "folder"
+    kind = _KINDS.get(Path(text).suffix.lower())
+    if kind is None:
+        raise PvaeZooError(
+            f"cannot write {text!r}: give a .png (one grid), a .npy or .npz (arrays), or a folder with a final / "
+            f"(one PNG per image)"
+        )
+    return kind
+
+
 def check_target(target: str | os.PathLike[str]) -> None:
     """Find out before the work whether `save_images` can write there; leaves nothing behind.
 
     Raises:
         PvaeZooError: if the kind of file is unknown, or the place cannot be written to.
     """
-    folder = Path(target) if _kind(target) == "folder" else Path(target).parent
+    folder = Path(target) if target_kind(target) == "folder" else Path(target).parent
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     try:
@@ -166,7 +184,7 @@ def check_names(target: str | os.PathLike[str], names: Sequence[str]) -> None:
     Raises:
         PvaeZooError: if one is no name for a file, is too long for one, or is that of two images.
     """
-    if _kind(target) == "folder":
+    if target_kind(target) == "folder":
         _file_names(names, len(names))
 
 
@@ -194,19 +212,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise PvaeZooError(f"cannot read {os.fspath(path)}: {getattr(error, 'strerror', None) or error}") from error
     return {key.removeprefix(_PREFIX): value for key, value in notes.items() if key.startswith(_PREFIX)}
-
-
-def _kind(target: str | os.PathLike[str]) -> Kind:
-    text = os.fspath(target)
-    if text.endswith(("/", os.sep)) or os.path.isdir(text):
-        return "folder"
-    kind = _KINDS.get(Path(text).suffix.lower())
-    if kind is None:
-        raise PvaeZooError(
-            f"cannot write {text!r}: give a .png (one grid), a .npy or .npz (arrays), or a folder with a final / "
-            f"(one PNG per image)"
-        )
-    return kind
 
 
 def _check_count(images: NDArray[np.uint8]) -> None:

@@ -2,6 +2,7 @@ import math
 import os
 import signal
 import time
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -99,6 +100,43 @@ def test_an_interrupt_ends_all_workers_before_their_next_batch_of_draws(levels, 
     with pytest.raises(KeyboardInterrupt):
         model.nll(random_images(levels, 4), samples=1600)
     assert len(runs) < 100
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_neither_the_batch_size_nor_where_a_slice_begins_changes_an_image(tiny, threads):
+    model, images = load(tiny, threads), random_images(tiny, 5)
+    top = np.arange(model.image.height)[:, None].repeat(model.image.width, 1) < 2
+    draws = [
+        lambda **options: model.reconstruct(images, seed=2, **options),
+        lambda **options: model.reconstruct(images, level="top", seed=2, **options),
+        lambda **options: model.complete(images, top, seed=2, candidates=4, **options),
+        lambda **options: model.interpolate(steps=5, seed=2, first=1, **options),
+        lambda **options: model.interpolate(images[:2], steps=5, seed=2, **options),
+        *(partial(model.vary, level, 5, seed=2, first=1) for level in model.levels),
+    ]
+    seen = []
+
+    def note(done, total):
+        seen.append((done, total))
+
+    for draw in draws:
+        seen.clear()
+        expected = draw(progress=note)
+        assert seen[-1][0] == seen[-1][1] == len(seen)
+        for batch in (1, 2, 7):
+            seen.clear()
+            assert np.array_equal(draw(batch_size=batch, progress=note), expected)
+            assert seen[-1][0] == seen[-1][1] == len(seen)
+    for draw in (model.reconstruct, partial(model.complete, keep=top, candidates=4)):
+        assert np.array_equal(draw(images[2:], first=2), draw(images)[2:])
+
+
+@pytest.mark.parametrize("options", [{"batch_size": -1}, {"first": -1}])
+def test_a_slice_has_images_and_a_place(gates, options):
+    model, images = load(gates), random_images(gates, 2)
+    for draw in (model.reconstruct, partial(model.complete, keep=np.zeros((7, 6), bool))):
+        with pytest.raises(PvaeZooError, match=f"{next(iter(options))} is -1; it must be at least"):
+            draw(images, **options)
 
 
 def test_the_context_of_a_large_map_is_its_own_whatever_is_beside_it():
