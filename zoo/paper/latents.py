@@ -82,7 +82,7 @@ def latents_recipe(study: LatentsStudy, budget: LatentsBudget) -> Recipe:
     training = _scaled(recipe.training, math.ceil(study.images / budget.batch_size), budget.batch_size)
     if study.latents:
         return replace(recipe, name=study.name, training=training)
-    none: dict[str, Any] = {key: () for key in _PER_LEVEL}
+    none: dict[str, Any] = dict.fromkeys(_PER_LEVEL, ())
     return replace(recipe, name=study.name, model=without_latents(recipe.model), training=replace(training, **none))
 
 
