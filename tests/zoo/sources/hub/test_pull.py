@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
@@ -209,8 +210,9 @@ def test_damage_is_noticed_offline_and_repair_fetches_that_file_alone(hub, publi
 def test_a_damaged_graph_never_reaches_onnxruntime(hub, published, monkeypatch):
     damage(pull("org/tiny").bundle.folder, "encoder.onnx")
     monkeypatch.setattr("pvae_zoo.runtime.networks.open_session", lambda *a: pytest.fail("a session was made"))
+    model = pvae_zoo.load("org/tiny")
     with pytest.raises(PvaeZooError, match=r"encoder\.onnx is not what was published"):
-        pvae_zoo.load("org/tiny")
+        model.encode(np.zeros((1, *model.image.chw), np.uint8))
 
 
 def test_a_deleted_file_is_fetched_again(hub, published):
