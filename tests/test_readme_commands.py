@@ -84,4 +84,4 @@ def test_every_command_does_what_it_says(tmp_path):
     assert not failures, "\n".join(failures)
     assert count > 20
     left = {path.name for path in (tmp_path / "work").iterdir()}
-    assert {"samples.png", "digits", "parts", "mnist", "sample.mjs"} <= left
+    assert {"samples.png", "rooms", "parts", "mnist", "sample.mjs"} <= left
