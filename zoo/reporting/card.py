@@ -12,6 +12,7 @@ from pvae_zoo.conformance.stored import conformance_table, stored_matrix
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.contract.config import describe_tensors
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.contract.licence import licence_of
 from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, levels_text
 from pvae_zoo.reporting.card_training import training_lines
 from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
@@ -75,7 +76,9 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "wavefront": wavefront,
         "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
         "training": training_lines(bundle),
-        "terms": "; the weights are for research and education, as the photos are" if _for_research(bundle) else "",
+        "terms": "; the weights are for research and education, as the photos are"
+        if licence_of(config.dataset).name
+        else "",
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
@@ -133,7 +136,7 @@ def front_matter(bundle: Bundle) -> str:
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    trained_on = re.split(r" \(|,", bundle.config.dataset)[0]
+    licence, trained_on = licence_of(bundle.config.dataset), re.split(r" \(|,", bundle.config.dataset)[0]
 
     def result(row: dict[str, Any], metric: str, title: str, value: float) -> EvalResult:
         name = row["dataset"].removesuffix(".zip") or trained_on
@@ -152,8 +155,8 @@ def front_matter(bundle: Bundle) -> str:
         if row["iwae_nll_nats"] is not None:
             results.append(result(row, "iwae_nll_nats", "importance-weighted bound in nats", row["iwae_nll_nats"]))
     data = ModelCardData(
-        license="other" if _for_research(bundle) else "mit",
-        license_name="research-and-education" if _for_research(bundle) else None,
+        license=licence.hub,
+        license_name=licence.name,
         library_name="pvae-zoo",
         pipeline_tag=_TASK,
         tags=["onnx", "pixelvae", "vae", "pixelcnn", "autoregressive", "density-estimation"],
@@ -162,11 +165,6 @@ def front_matter(bundle: Bundle) -> str:
         eval_results=results or None,
     )
     return data.to_yaml().strip()
-
-
-def _for_research(bundle: Bundle) -> bool:
-    """Whether the words of the data set leave it to research: then the weights are for nothing else either."""
-    return "for research" in bundle.config.dataset
 
 
 def _made(image: ImageShape, training: dict[str, Any]) -> str:
