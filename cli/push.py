@@ -52,7 +52,7 @@ def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_jso
 @click.option(
     "--license",
     metavar="ID",
-    help="The weights' licence, an SPDX identifier; what follows from the data set by itself.",
+    help="The weights' licence, an SPDX identifier; by itself what the data set asks for.",
 )
 @click.option("--published", metavar="ORG/REPO@COMMIT", help="The repository and commit that the bundle was pushed to.")
 @json_option

@@ -9,8 +9,8 @@ from onnx import TensorProto, numpy_helper
 from pvae_zoo import __version__
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle
-from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.explain.tensors import tensor_words
+from pvae_zoo.export.bundle import halved, model_of, write_bundle
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.parity import check_parity
 from pvae_zoo.runtime.sessions import open_session

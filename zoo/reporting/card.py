@@ -47,7 +47,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     Raises:
         PvaeZooError: if the bundle does not say what a card says of the training.
     """
-    config, training = bundle.config, bundle.config.training
+    config, training, licence = bundle.config, bundle.config.training, licence_of(bundle.config.dataset)
     results = stored_evaluations(bundle)
     image, slope = config.image, config.steps["decoder_step"].geometry.slope
     wavefront = (
