@@ -76,9 +76,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "wavefront": wavefront,
         "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
         "training": training_lines(bundle),
-        "terms": "; the weights are for research and education, as the photos are"
-        if licence_of(config.dataset).name
-        else "",
+        "terms": "; the weights are for research and education, as the photos are" if licence.name else "",
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
