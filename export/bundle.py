@@ -17,6 +17,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import FORMAT, BundleConfig, FileSpec, GraphSpec, LatentSpec, StepSpec
 from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle, file_spec
 from pvae_zoo.contract.licence import licence_of
+from pvae_zoo.explain.guide import guide
 from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder, as_half
@@ -150,7 +151,7 @@ def _unfinished(checkpoint: Checkpoint, model: PixelVAE) -> BundleConfig:
         recipe=_plain(recipe.as_dict()),
         progress=_done(checkpoint.progress),
     )
-    return config
+    return replace(config, guide=guide(config))
 
 
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:

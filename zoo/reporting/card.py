@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -10,9 +11,10 @@ from typing import Any
 
 from pvae_zoo.conformance.stored import conformance_table, stored_matrix
 from pvae_zoo.contract.architecture import ImageShape
-from pvae_zoo.contract.config import describe_tensors
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.contract.licence import licence_of
+from pvae_zoo.explain.guide import guide_text
+from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, levels_text
 from pvae_zoo.reporting.card_training import training_lines
 from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
@@ -74,7 +76,8 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "made": _made(image, training),
         "last_value": image.levels - 1,
         "wavefront": wavefront,
-        "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
+        "graphs": "\n".join(row for role in config.roles for row in _graph_rows(bundle, role)),
+        "guide": guide_text(config).strip(),
         "training": training_lines(bundle),
         "terms": "; the weights are for research and education, as the photos are" if licence.name else "",
     }
@@ -181,6 +184,10 @@ def _conformance(bundle: Bundle) -> str:
     return f"{conformance_table(matrix)}\n\n{how}\n\n    pvae-zoo conformance {bundle.name}"
 
 
-def _graph_row(bundle: Bundle, role: str) -> str:
-    graph = bundle.config.graphs[role]
-    return f"| `{graph.file}` | {describe_tensors(graph.inputs, '`')} | {describe_tensors(graph.outputs, '`')} |"
+def _graph_rows(bundle: Bundle, role: str) -> Iterator[str]:
+    """Inputs and outputs of a graph, in our words and not in those that it brings."""
+    graph, words = bundle.config.graphs[role], tensor_words(bundle.config, role)
+    for kind, tensors in (("in", graph.inputs), ("out", graph.outputs)):
+        for tensor in tensors:
+            shape = f"{tensor.dtype} ({', '.join(map(str, tensor.shape))})"
+            yield f"| `{graph.file}` | {kind} | `{tensor.name}` | {shape} | {words[tensor.name]} |"

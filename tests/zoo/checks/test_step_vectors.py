@@ -75,5 +75,5 @@ def test_vectors_that_do_not_hold_are_told_in_one_line(gates, copy_bundle, chang
 def test_a_bundle_from_before_there_were_any_has_none(gates):
     golden = {name: value for name, value in golden_of(gates.bundle).items() if "." not in name}
     assert step_vectors(gates.bundle.config, "decoder_step", golden) == []
-    with pytest.raises(PvaeZooError, match="lack decoder_step.first.positions"):
+    with pytest.raises(PvaeZooError, match=r"lack decoder_step\.first\.positions"):
         step_vectors(gates.bundle.config, "decoder_step", golden | {KEY + "noise": golden["z1"]})
