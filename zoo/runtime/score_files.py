@@ -40,6 +40,10 @@ class Row:
     reason: str | None = None
     note: str | None = None
 
+    @property
+    def failed(self) -> bool:
+        return self.figures is None
+
     def as_dict(self) -> dict[str, Any]:
         """The row as reports and part files have it."""
         if self.figures is None:
