@@ -66,6 +66,8 @@ def nll_command(
     binarize: int | None,
     convert: bool,
     enlarge: bool,
+    invert: bool,
+    prepare: bool,
     batch_size: int,
     shard: Shard | None,
     out: str | None,
@@ -102,7 +104,7 @@ def nll_command(
         raise click.UsageError("--out DIR goes with --shard and --ray, which write parts there: give both or neither")
     if not use_ray:
         refuse("workers", "per_part", "ray_address", because="they are for --ray: add it, or leave them out")
-    fit = Fit(resize, binarize, convert, enlarge)
+    fit = Fit(resize, binarize, convert, enlarge, invert, prepare)
     sources = find_images(paths, say_repeats)
     scoring = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size)
     if use_ray and out is not None:

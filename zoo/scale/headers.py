@@ -38,6 +38,8 @@ class Header:
     binarize: int | None
     convert: bool
     enlarge: bool = False
+    invert: bool = False
+    prepare: bool = False
     shard: int
     shards: int
     sources: int

@@ -39,6 +39,8 @@ def header_of(bundle: Bundle, provider: str, sources: Sequence[ImageSource], sco
         binarize=scoring.fit.binarize,
         convert=scoring.fit.convert,
         enlarge=scoring.fit.enlarge,
+        invert=scoring.fit.invert,
+        prepare=scoring.fit.prepare,
         shard=shard.number,
         shards=shard.of,
         sources=len(sources),
