@@ -16,6 +16,9 @@ from pvae_zoo.runtime.scoring import Scores
 
 BATCH = 64
 
+DRAWS = 1024
+"""Draws of latents before the next rows are known, of all images that are scored at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -124,8 +127,10 @@ def score_files(
         seed: of the draws.
         batch_size: images in memory at once.
     """
-    for start in range(0, len(sources), batch_size):
-        batch = sources[start : start + batch_size]
+    # Fewer of many draws each: a row is there as soon as it is known, and an interrupt keeps it.
+    at_once = max(1, min(batch_size, max(model.threads, DRAWS // samples)))
+    for start in range(0, len(sources), at_once):
+        batch = sources[start : start + at_once]
         results = [read(source) for source in batch]
         images = [result[0] for result in results if not isinstance(result, ImageError)]
         figures: Iterator[Figures] = iter(())
