@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pvae_zoo import __version__
 from pvae_zoo.contract.config import TensorSpec
 
 OPSET = 18
@@ -118,13 +119,24 @@ class GraphBuilder:
         floats = self.op("Cast", values, to=TensorProto.FLOAT)
         return self.op("Sub", self.op("Mul", floats, self.scalar(2.0 / (levels - 1))), self.scalar(1.0))
 
-    def build(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The checked model, ``metadata`` in its ``metadata_props``."""
+    def build(
+        self, metadata: Mapping[str, str], words: Mapping[str, str] | None = None, version: int = 0
+    ) -> onnx.ModelProto:
+        """The checked model.
+
+        Args:
+            metadata: goes into its ``metadata_props``.
+            words: what each input and output is, by name, for its ``doc_string``; None for a graph that nobody keeps.
+            version: of the weights; those that were trained for longer have a larger one.
+
+        Raises:
+            ValueError: if there are words, but none for some input or output.
+        """
         graph = helper.make_graph(
             self._nodes,
             self.name,
-            [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in self.inputs],
-            [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in self.outputs],
+            [self._described(spec, words) for spec in self.inputs],
+            [self._described(spec, words) for spec in self.outputs],
             list(self._weights.values()),
             doc_string=self.doc,
         )
@@ -133,11 +145,20 @@ class GraphBuilder:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="pvae-zoo",
+            producer_version=__version__,
+            model_version=version,
             doc_string=self.doc,
         )
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _described(self, spec: TensorSpec, words: Mapping[str, str] | None) -> onnx.ValueInfoProto:
+        try:
+            doc = "" if words is None else words[spec.name]
+        except KeyError:
+            raise ValueError(f"nothing says what {spec.name} of the graph {self.name} is") from None
+        return helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], spec.shape, doc_string=doc)
 
 
 def as_half(array: NDArray[Any]) -> NDArray[np.float16] | None:

@@ -131,6 +131,7 @@ class BundleConfig:
         training: what a card says of the training.
         recipe: of the training in full (`pvae_zoo.training.recipe`), None in older bundles.
         progress: where the training stood (`pvae_zoo.training.checkpoint`); what is not finite is None.
+        guide: how the graphs are driven, for people: sections by title, as lines (`pvae_zoo.explain.guide`).
         weights: the checkpoint of an older bundle.
     """
 
@@ -147,6 +148,7 @@ class BundleConfig:
     training: dict[str, Any]
     recipe: dict[str, Any] | None = None
     progress: dict[str, Any] | None = None
+    guide: dict[str, list[str]] | None = None
     weights: FileSpec | None = None
 
     @property

@@ -7,6 +7,7 @@ from huggingface_hub import ModelCard
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import CONFIG, Bundle
+from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.export.bundle import halved, write_bundle
 from pvae_zoo.reporting.card import render_card
 from pvae_zoo.reporting.card_training import training_time
@@ -138,9 +139,10 @@ def test_a_card_states_the_contract(tiny):
         and f"x + {config.steps['decoder_step'].geometry.slope} y = t" in card
     )
     for role in config.roles:
-        (row,) = [line for line in card.splitlines() if line.startswith(f"| `{role}.onnx` |")]
+        rows = [line for line in card.splitlines() if line.startswith(f"| `{role}.onnx` |")]
         for spec in (*config.graphs[role].inputs, *config.graphs[role].outputs):
-            assert f"`{spec.name}`" in row or spec.name.startswith("canvas_")
+            (row,) = [line for line in rows if f"| `{spec.name}` | {spec.dtype} (" in line]
+            assert row.endswith(f"| {tensor_words(config, role)[spec.name]} |")
 
 
 @pytest.fixture

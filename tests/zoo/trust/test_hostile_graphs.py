@@ -35,6 +35,24 @@ def refusals(bundle, change):
     return screen_graph(data, bundle.config.graphs[ROLE], ROLE)
 
 
+# ---- words for people ----
+
+
+@case("it says '\\x1b]0;x\\x07', not a line of at most 1000")
+def an_input_described_in_escapes(model):
+    model.graph.input[0].doc_string = "\x1b]0;x\x07"
+
+
+@case("not a line of at most 1000 printable characters")
+def an_output_described_in_a_book(model):
+    model.graph.output[0].doc_string = "a" * 1001
+
+
+@case("it says 'a\\nb', not a line")
+def a_producer_of_two_lines(model):
+    model.producer_version = "a\nb"
+
+
 # ---- data in other files ----
 
 
