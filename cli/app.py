@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from pvae_zoo import __version__
-from pvae_zoo.base.interrupts import terminable
-from pvae_zoo.cli.errors import INTERRUPTED, one_line_errors
+from pvae_zoo.base.interrupts import INTERRUPTED, terminable
+from pvae_zoo.cli.errors import one_line_errors
 from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
 ARGUMENTS = "pvae_zoo.arguments"
