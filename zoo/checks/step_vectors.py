@@ -101,7 +101,7 @@ def _vector(config: BundleConfig, role: str, step: str, golden: _Arrays) -> Step
     of_context = rows("context_rows", spec.context.rows)
     if len(of_context) != len(positions):
         raise PvaeZooError(f"{role}.{step} of the golden vectors has not one row of the context for each position")
-    feed = {"positions": positions, "context_rows": of_context}
+    feed: dict[str, NDArray[Any]] = {"positions": positions, "context_rows": of_context}
     feed["context"] = table(of_context, "context", spec.context.rows, spec.context.channels)
     types = {tensor.name: np.dtype(tensor.dtype) for tensor in _tensors(config, role)}
     each = (len(positions), spec.channels)

@@ -49,7 +49,7 @@ def latent_words(shape: tuple[int, ...]) -> str:
 
 def _latents(config: BundleConfig) -> dict[str, str]:
     """Latents and what describes them, by name."""
-    words = {}
+    words: dict[str, str] = {}
     for level in config.latents:
         z, shape = level.name, latent_words(level.shape)
         words |= {

@@ -190,4 +190,5 @@ def _graph_rows(bundle: Bundle, role: str) -> Iterator[str]:
     for kind, tensors in (("in", graph.inputs), ("out", graph.outputs)):
         for tensor in tensors:
             shape = f"{tensor.dtype} ({', '.join(map(str, tensor.shape))})"
-            yield f"| `{graph.file}` | {kind} | `{tensor.name}` | {shape} | {words[tensor.name]} |"
+            meaning = words[tensor.name].replace("|", "\\|")  # else it would end the cell
+            yield f"| `{graph.file}` | {kind} | `{tensor.name}` | {shape} | {meaning} |"
