@@ -1,6 +1,6 @@
 """Building ONNX graphs by hand: few, fat, portable nodes with names that say what they are.
 
-Opset 18, IR 8 and default-domain operators only: what every runtime that was measured gets right. There is no Loop, no
+Opset 13, IR 8 and default-domain operators only: what every runtime that was measured gets right. There is no Loop, no
 If, no random operator and no external data; the loop over pixels and all noise belong to the host.
 """
 
@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pvae_zoo import __version__
 from pvae_zoo.contract.config import TensorSpec
 
-OPSET = 18
+OPSET = 13
 IR_VERSION = 8
 HALF_FROM = 1024
 """Elements from which a weight is worth a Cast."""
@@ -95,6 +95,14 @@ class GraphBuilder:
 
     def concat(self, tensors: Sequence[str], axis: int = 1) -> str:
         return tensors[0] if len(tensors) == 1 else self.op("Concat", *tensors, axis=axis)
+
+    def reduce_max(self, tensor: str, axis: int, keepdims: int = 1) -> str:
+        """The largest along an axis, which stays as one of size 1 unless ``keepdims`` is 0."""
+        return self.op("ReduceMax", tensor, axes=[axis], keepdims=keepdims)
+
+    def reduce_sum(self, tensor: str, axis: int, keepdims: int = 1) -> str:
+        """The sum along an axis, which stays as one of size 1 unless ``keepdims`` is 0."""
+        return self.op("ReduceSum", tensor, self.ints(axis), keepdims=keepdims)
 
     def elu(self, tensor: str) -> str:
         return self.op("Elu", tensor)

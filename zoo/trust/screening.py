@@ -25,19 +25,20 @@ from pvae_zoo.trust.limits import ENTRIES, GRAPH_BYTES, METADATA_BYTES, TENSOR_E
 
 OPERATORS = frozenset(
     {
-        "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "GatherND",
-        "Gemm", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum", "Reshape",
-        "Resize", "ScatterND", "Sigmoid", "Slice", "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
-        "Unsqueeze", "Where",
+        "Add", "ArgMax", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather",
+        "GatherND", "Gemm", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum",
+        "Reshape", "Resize", "ScatterND", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh",
+        "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Of the default domain: those that the export uses."""
 
 IR_VERSIONS = frozenset({8})
-OPSETS = frozenset({18})
+OPSETS = frozenset({13})
 
 _INT, _INTS, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.STRING
 ATTRIBUTES = {
+    "axes": _INTS,
     "axis": _INT,
     "batch_dims": _INT,
     "coordinate_transformation_mode": _STRING,
@@ -53,7 +54,6 @@ ATTRIBUTES = {
 """Their attributes, none of which can hold a tensor or a graph."""
 
 SHAPE_INPUTS = {
-    "ReduceMax": (1,),
     "ReduceSum": (1,),
     "Reshape": (1,),
     "Resize": (1, 2, 3),

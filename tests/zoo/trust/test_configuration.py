@@ -98,7 +98,7 @@ CHANGES = {
     "canvas": (lambda d: step(d)["canvases"][0].update(channels=MUCH), "channels of canvas_pixels is 1000000000000"),
     "canvas name": (lambda d: step(d)["canvases"][0].update(name="\x1b"), "it says '\\x1b', which is no line"),
     "no canvases": (lambda d: step(d).update(canvases=[]), "number of canvases is 0"),
-    "canvases": (lambda d: step(d).update(canvases=step(d)["canvases"] * 200), "number of canvases is 600"),
+    "canvases": (lambda d: step(d).update(canvases=step(d)["canvases"] * 300), "number of canvases is 600"),
     "canvases together": (
         lambda d: step(d).update(canvases=[{"name": "c", "channels": 1 << 16}] * 100),
         "bytes to draw an image is",

@@ -134,7 +134,7 @@ def external_data_in_a_branch(model):
 @case("ModelProto.functions")
 def external_data_in_a_function(model):
     node = helper.make_node("Constant", [], ["y"], value=external(weight(), "../secret"))
-    model.functions.append(helper.make_function("f", "F", [], ["y"], [node], [helper.make_opsetid("", 18)]))
+    model.functions.append(helper.make_function("f", "F", [], ["y"], [node], [helper.make_opsetid("", 13)]))
 
 
 def within(field, payload):
@@ -192,7 +192,7 @@ def graphs_nested_beyond_the_parser(model):
 
 @case("ModelProto.functions")
 def a_function(model):
-    model.functions.append(helper.make_function("", "Gemm", ["x"], ["y"], [], [helper.make_opsetid("", 18)]))
+    model.functions.append(helper.make_function("", "Gemm", ["x"], ["y"], [], [helper.make_opsetid("", 13)]))
 
 
 @case("ModelProto.training_info")
@@ -274,7 +274,7 @@ def no_default_domain(model):
 
 @case("operators of the domains ', '")
 def the_default_domain_twice(model):
-    model.opset_import.add(domain="", version=18)
+    model.opset_import.add(domain="", version=13)
 
 
 @case("operators of the domains ''")
@@ -282,12 +282,12 @@ def no_opset(model):
     del model.opset_import[:]
 
 
-@case("opset 9999, not 18")
+@case("opset 9999, not 13")
 def a_future_opset(model):
     model.opset_import[0].version = 9999
 
 
-@case("opset 1, not 18")
+@case("opset 1, not 13")
 def an_ancient_opset(model):
     model.opset_import[0].version = 1
 
