@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @click.option(
     "--runtimes",
     metavar="A,B",
-    help="Only these of onnxruntime, onnxruntime-floor (1.23.0), reference, tract, openvino, opencv, mnn, iree, tvm, "
-    "onnxruntime-node and onnxruntime-web.  [default: all]",
+    help="Only these of onnxruntime, onnxruntime-floor (1.23.0), reference, tract, openvino, opencv, nxrt, mnn, iree, "
+    "tvm, onnxruntime-node and onnxruntime-web.  [default: all]",
 )
 @click.option(
     "--node-folder",

@@ -26,6 +26,14 @@ def _onnxruntime(path: Path, spec: GraphSpec) -> Run:
     return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
 
 
+def _nxrt(path: Path, spec: GraphSpec) -> Run:
+    import nxrt
+
+    names = [output.name for output in spec.outputs]
+    session = nxrt.InferenceSession(str(path))
+    return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
+
+
 def _reference(path: Path, spec: GraphSpec) -> Run:
     from onnx.reference import ReferenceEvaluator
 
@@ -88,6 +96,7 @@ ENGINES: dict[str, Callable[[Path, GraphSpec], Run]] = {
     "tract": _tract,
     "openvino": _openvino,
     "opencv": _opencv,
+    "nxrt": _nxrt,
     "mnn": open_mnn,
     "iree": open_iree,
     "tvm": open_tvm,

@@ -65,6 +65,7 @@ RUNTIMES = {
         _pypi("tract", "tract"),
         _pypi("openvino", "openvino"),
         _pypi("opencv", "opencv-python-headless"),
+        Runtime("nxrt", "nxrt", "pip install nxrt"),  # no release yet but of its development: in no extra
         _pypi("mnn", "MNN"),
         _pypi("iree", "iree-base-compiler", "compilers"),
         _pypi("tvm", "apache-tvm", "compilers"),
