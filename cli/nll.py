@@ -56,6 +56,8 @@ def nll_command(
     binarize: int | None,
     convert: bool,
     enlarge: bool,
+    invert: bool,
+    prepare: bool,
     batch_size: int,
     place: Place,
     device: str,
@@ -82,7 +84,9 @@ def nll_command(
     from pvae_zoo.scale.places import Here, run
     from pvae_zoo.scale.scoring import Scoring
 
-    task = Scoring(samples=samples, seed=seed, fit=Fit(resize, binarize, convert, enlarge), batch_size=batch_size)
+    task = Scoring(
+        samples=samples, seed=seed, fit=Fit(resize, binarize, convert, enlarge, invert, prepare), batch_size=batch_size
+    )
     sources = find_images(paths, say_repeats)
     chosen = choose_model(model, device, threads)
     refuse_idle_fits(chosen.bundle.config.image)

@@ -37,6 +37,8 @@ class ScoreHeader(Header[Row]):
     binarize: int | None
     convert: bool
     enlarge: bool = False
+    invert: bool = False
+    prepare: bool = False
 
     @classmethod
     def row(cls, data: dict[str, Any]) -> Row:
