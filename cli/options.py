@@ -207,33 +207,3 @@ def _parsed_shard(ctx: click.Context, param: click.Parameter, text: str | None) 
 shard_option = click.option(
     "--shard", callback=_parsed_shard, metavar="I/N", help="Do piece I of N, such as 3/8, and write a part of its own."
 )
-
-
-def ray_options(command: Command) -> Command:
-    """Where Ray runs, and how it cuts the work."""
-    for option in (
-        click.option(
-            "--per-part",
-            type=click.IntRange(min=1),
-            default=1000,
-            show_default=True,
-            metavar="N",
-            help="With --ray: images in a part, the work that a process is given at once.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="With --ray: processes, each with the model and --threads cores (by default one).",
-        ),
-        click.option(
-            "--ray-address",
-            metavar="ADDRESS",
-            help="With --ray: address of a running cluster, or auto.  [default: start Ray on this machine]",
-        ),
-        click.option("--ray", "use_ray", is_flag=True, help="Score on Ray; all nodes must share the folder of --out."),
-    ):
-        command = option(command)
-    return command

@@ -1,5 +1,6 @@
 """A part file is whole, or can be gone on with; nothing else is ever believed."""
 
+import functools
 import json
 from dataclasses import replace
 
@@ -7,9 +8,13 @@ import pytest
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.score_files import Figures, Row
-from pvae_zoo.scale.headers import Header, read_header
-from pvae_zoo.scale.parts import part_path, read_rows, write_part
+from pvae_zoo.scale.headers import read_header
+from pvae_zoo.scale.parts import read_rows, write_part
+from pvae_zoo.scale.scoring import ScoreHeader as Header
 from pvae_zoo.scale.shards import Shard
+
+read_header, read_rows = (functools.partial(read, kind=Header) for read in (read_header, read_rows))
+part_path = Header.path_of
 
 HEADER = Header(
     model="tiny", model_sha256="ab", levels=2, samples=2, seed=0, resize=False, binarize=None, convert=False,
