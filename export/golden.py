@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from pvae_zoo.base.atomic import atomic_path
-from pvae_zoo.checks.verification import GOLDEN_ROWS, PIXEL_SHARE, golden_rows
+from pvae_zoo.checks.verification import GOLDEN_ROWS, golden_rows
+from pvae_zoo.contract.precision import PIXEL_SHARE
 from pvae_zoo.export.reference import fixed_point_sample, middle_uniforms, sample_z1, share_drawn_otherwise
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
