@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def convert_command(bundle: str, precision: str, out: Path, data: Path | None, a
 
     source = open_admitted(bundle)
     given = None if data is None else _images(source, data)
-    made = convert(source, precision, out, given, lambda what: echo(what, err=True))
+    made = convert(source, precision, out, given, _say)
     found = made.differences
     if as_json:
         echo_json({"bundle": str(out), "name": made.bundle.name, "precision": precision} | asdict(found))
@@ -69,6 +70,11 @@ def convert_command(bundle: str, precision: str, out: Path, data: Path | None, a
     echo(f"{out}: {made.bundle.name}, {made.bundle.config.numbers.words}\n")
     echo(table(difference_rows(found, source.name, made.bundle.name), right=(1, 2, 3)))
     echo(f"\n{measured_how(found)}")
+
+
+def _say(what: str) -> None:
+    if sys.stderr.isatty():
+        echo(what, err=True)
 
 
 def _images(bundle: Bundle, data: Path) -> tuple[NDArray[np.uint8], str]:

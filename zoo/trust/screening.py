@@ -40,7 +40,6 @@ OPSETS = frozenset({18})
 
 _INT, _INTS, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.STRING
 ATTRIBUTES = {
-    "axes": _INTS,
     "axis": _INT,
     "batch_dims": _INT,
     "coordinate_transformation_mode": _STRING,
