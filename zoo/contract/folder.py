@@ -12,7 +12,9 @@ golden.npz             inputs and outputs to check a runtime with
 evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
 conversion.json        what a conversion changed, measured; written by ``pvae-zoo convert``
 conformance.json       what other runtimes make of the graphs, written by ``pvae-zoo conformance --save``
-README.md              the model card
+README.md              the model card, with the loops that drive the graphs
+pictures/              what the card shows
+LICENSE                of the weights
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ EVALUATION = "evaluation.json"
 CONFORMANCE = "conformance.json"
 CONVERSION = "conversion.json"
 CARD = "README.md"
+LICENSE = "LICENSE"
+PICTURES = tuple(f"pictures/*-{what}.png" for what in ("samples*", "levels", "reconstructions"))
+"""Patterns of the pictures that a card shows."""
 CONFIG_BYTES = 1 << 20
 """A config is a few thousand bytes; one of more than this is not looked into."""
 MEASURED = {

@@ -25,6 +25,7 @@ from pvae_zoo.conversion.graphs import checked, parsed
 from pvae_zoo.conversion.half import as_float16
 from pvae_zoo.conversion.quantised import as_int8
 from pvae_zoo.conversion.stored import as_float16_weights, as_float32
+from pvae_zoo.explain.guide import guide
 from pvae_zoo.reporting.card import render_card
 from pvae_zoo.reporting.differences import Differences, measure, save_differences
 from pvae_zoo.sources.pull import copy_bundle
@@ -116,6 +117,7 @@ def _write(bundle: Bundle, precision: str, folder: Path) -> Bundle:
         atomic_write(path, checked(model, where))
         graphs[role] = GraphSpec(**asdict(file_spec(path)), inputs=spec.inputs, outputs=spec.outputs)
     config = replace(config, graphs=graphs)
+    config = replace(config, guide=None if bundle.config.guide is None else guide(config))
     if precision != FLOAT32:  # which changes no output: PyTorch's own vectors stay
         golden = own_golden(Bundle.unfinished(folder, config), golden)
     write_golden(folder / GOLDEN, golden)

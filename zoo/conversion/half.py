@@ -17,17 +17,18 @@ from onnx import TensorProto, numpy_helper
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conversion.graphs import Rewriting, products, widened
+from pvae_zoo.conversion.stored import with_halves
 
 _STAY = ("Cast", "Gather", "GatherND", "ScatterND")
 
 
 def as_float16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The network in float16, a Cast wherever it begins and ends.
+    """The network in float16, a Cast wherever it begins and ends; what computes in float32 has weights of float16 too.
 
     Raises:
         PvaeZooError: if a weight is too large for float16, which ends at 65,504.
     """
-    return _Halving(widened(model)).run()
+    return with_halves(_Halving(widened(model)).run())
 
 
 class _Halving:

@@ -24,7 +24,11 @@ def as_float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises:
         PvaeZooError: if a weight is too large for float16, which ends at 65,504.
     """
-    wide = widened(model)
+    return with_halves(widened(model))
+
+
+def with_halves(wide: onnx.ModelProto) -> onnx.ModelProto:
+    """The large float32 constants of a graph as float16 behind a Cast; what is float16 already stays so."""
     new = Rewriting(wide)
     casts = {}
     for tensor in list(wide.graph.initializer):
