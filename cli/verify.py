@@ -30,8 +30,8 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
     """Check MODEL, a name of the zoo or a bundle: hashes, the graphs' contract, and the golden vectors.
 
     The hashes are those that the bundle itself states; whether the zoo's registry vouches for these is said too.
-    Every output must be within 2e-4 of the golden one, and a wavefront must draw the golden images (a bundle that was
-    converted to float16 or int8: within 0.1, and its draws are only shown). Where PyTorch is
+    Every output must be within 2e-4 of the golden one, and a wavefront must draw the golden images (of a bundle
+    that was converted to float16 or int8 within 0.25 or 0.1, and its draws are only shown). Where PyTorch is
     installed, the weights are read out of the graphs, and PyTorch must compute with them what the graphs do: on the
     golden images, or those of --data. With --checkpoint the graphs are compared with the weights of that file.
 

@@ -50,7 +50,7 @@ PRECISIONS = {
     ),
     FLOAT16: Precision(
         words="computed with in float16 up to the logits, from there on in float32",
-        arithmetic="float16", gap=0.1, bits=0.01, draws=None,
+        arithmetic="float16", gap=0.25, bits=0.01, draws=None,
     ),
     INT8: Precision(
         words="large weights stored as int8, and multiplied so in the step graphs",
@@ -59,8 +59,8 @@ PRECISIONS = {
 }  # fmt: skip
 """By the name that ``pvae-zoo convert --precision`` has for them.
 
-With coarser numbers a sum that another
-processor rounds otherwise in its last bit can fall to another of them, and a layer further on the difference is that of
-two neighbours: a log-probability of one value may be off by 0.1, that of an image hardly. A value that falls to the
-other side of its threshold changes all that are drawn after it.
+With coarser numbers a sum that another processor rounds otherwise in its last bit can fall to another of them, and a
+layer further on the difference is that of two neighbours: a log-probability of one value may be off by as much as
+``gap``, that of an image hardly. A value that falls to the other side of its threshold changes all that are drawn after
+it.
 """

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.augmentation import Augmentation
+from pvae_zoo.data.codecs import available_codecs
 from pvae_zoo.data.datasets import ImageSet, load_split
 from pvae_zoo.data.image_store import Binarize, Split
-from pvae_zoo.reporting.codecs import available_codecs, measure_codecs
+from pvae_zoo.reporting.codecs import measure_codecs
 from pvae_zoo.reporting.evaluation import CodecSizes, Row, Thumbnails, chosen_images, evaluate
 from pvae_zoo.reporting.fidelity import drawn_levels, fidelity
 from pvae_zoo.runtime.grid import Progress

@@ -37,7 +37,7 @@ def rewritten(bundle, role, precision):
 
 
 def feed(bundle, role, rows=3):
-    """Random inputs of a graph: positions and values within their bounds, everything else around zero."""
+    """Random inputs of a graph: positions and values within their bounds, everything else mostly below zero."""
     rng, step = np.random.default_rng(0), bundle.config.steps.get(role)
     canvas = 1 if step is None else rows * step.geometry.rows_per_image + 1
     sizes = {"N": rows, "M": rows, "T": 256, "P": canvas}
@@ -53,7 +53,7 @@ def feed(bundle, role, rows=3):
         elif spec.name in ("uniforms", "temperature"):
             values[spec.name] = np.full(shape, 0.5 if spec.name == "uniforms" else 1.0, np.float32)
         else:
-            values[spec.name] = rng.standard_normal(shape).astype(np.float32) * 0.5
+            values[spec.name] = rng.standard_normal(shape).astype(np.float32) * 0.5 - 0.5
     if "positions" in values:  # rows that two write at once would be either's
         values["positions"] = (
             np.arange(rows) * step.geometry.rows_per_image + step.geometry.top * step.geometry.stride + 3
@@ -83,7 +83,7 @@ def test_weights_in_float16_and_back_are_what_they_were(wide):
         assert {t.name: t.SerializeToString() for t in again.graph.initializer} == stored, role
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("float16", 0.02), ("int8", 0.15)])
+@pytest.mark.parametrize(("precision", "bound"), [("float16", 0.01), ("int8", 0.03)])
 def test_coarse_numbers_stay_near(wide, precision, bound):
     for role in wide.config.roles:
         before = outputs(wide, role, rewritten(wide, role, "float32"))
