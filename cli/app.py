@@ -38,6 +38,7 @@ COMMANDS = {
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
     "evaluate": ("pvae_zoo.cli.evaluate", "evaluate_command", "Measure a model on a data set."),
     "export": ("pvae_zoo.cli.export", "export_command", "Export a trained model as a bundle of ONNX graphs."),
+    "convert": ("pvae_zoo.cli.convert", "convert_command", "Convert a bundle to float16, int8 or plain float32."),
     "reproduce": ("pvae_zoo.cli.reproduce", "reproduce_command", "Make the figures of the paper again."),
     "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),
     "push": ("pvae_zoo.cli.push", "push_command", "Publish a bundle on the Hugging Face Hub."),

@@ -31,6 +31,7 @@ PLAIN = {
     "train": ["mnist", "--data", "data"],
     "evaluate": ["--data", "data"],
     "export": ["run", "--out", "bundle"],
+    "convert": ["mnist", "--precision", "int8", "--out", "bundle"],
     "reproduce": ["figure4"],
     "register": ["bundle"],
     "push": ["bundle", "org/repo"],
