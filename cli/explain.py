@@ -24,9 +24,8 @@ def explain_command(model: str, lang: str | None, as_json: bool) -> None:
     each step, and the loops that draw, score and complete images. The same text stands in the bundle's README.
 
     A program takes a seed, the picture to write (PGM or PPM) and the folder of the graphs, and gives the pixels of
-    pvae-zoo sample with the same seed, with a bare runtime: Python and C++ on onnxruntime, JavaScript on
-    onnxruntime-node, or onnxruntime-web with its name changed, Rust on tract, through its C API. How to compile it is
-    said at its head.
+    pvae-zoo sample with the same seed. Python and C++ use onnxruntime, JavaScript onnxruntime-node, or onnxruntime-web
+    with its name changed, and Rust tract, through its C API. How to compile is said in the program.
 
     \b
     Example:
