@@ -456,6 +456,14 @@ def test_load_opens_a_folder(gates):
     assert model.image == gates.model.architecture.image
 
 
+def test_as_many_images_are_drawn_at_once_as_their_memory_allows(gates, monkeypatch):
+    model = load(gates)
+    one = model.networks.pixel_sampler.grid.bytes_per_image
+    for bytes_, at_once in ((one - 1, 1), (3 * one, 3), (1 << 60, runtime.SAMPLE_BATCH[CPU])):
+        monkeypatch.setitem(runtime.SAMPLE_BYTES, CPU, bytes_)
+        assert model.sample_batch == at_once
+
+
 def test_the_temperature_of_latents_widens_what_they_are_drawn_from(tiny):
     model, indices = load(tiny), range(4)
     eps = [np.float32(0.25) * e for e in latents.prior_noise(model.networks, 5, indices)]
