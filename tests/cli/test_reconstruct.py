@@ -66,7 +66,7 @@ def test_names_that_are_one_file_with_its_ending_are_numbered(run, model, folder
 
 @pytest.mark.parametrize("command", [["reconstruct"], ["complete", "--rows", "4"]])
 def test_a_name_that_cannot_be_written_is_refused_before_the_work(run, model, folder, monkeypatch, command):
-    (folder / "a.png").rename(folder / f"{'a' * 240}.png")
+    (folder / "a.png").rename(folder / f"{'ü' * 120}.png")  # 240 bytes
     monkeypatch.setattr(Model, "reconstruct", None)
     monkeypatch.setattr(Model, "complete", None)
     result = run(*command, folder, "--model", model, "--out", "x/")
