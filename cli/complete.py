@@ -63,7 +63,7 @@ def complete_command(
     def layout(drawn: NDArray[np.uint8], originals: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return completions(originals, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
 
-    files = target.finish(n + 1, layout)
+    files = target.finish(n + 1, layout, rows=inputs.usable, heads=["kept"])
     line = f"{target.count} completion{'s' * (target.count > 1)}"
-    drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)
+    drawing.report(runtime, files, line, images=inputs.names, notes=inputs.notes, failed=inputs.failed)
     exit_for_failures(inputs.failed, inputs.count)

@@ -13,9 +13,12 @@ from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
     device_option,
     draw_batch_option,
+    grid_options,
     json_option,
     latent_temperature_option,
     model_option,
+    refuse,
+    refuse_idle_grid_options,
     seed_option,
     shard_option,
     temperature_option,
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", "-o", default="samples.png", show_default=True, metavar="TARGET", help="x.png, x.npy, x.npz or folder/."
 )
+@grid_options
 @click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Images in a row of the PNG.")
 @click.option(
     "--order",
@@ -59,6 +63,8 @@ def sample_command(
     temperature: float,
     latent_temperature: float,
     out: str,
+    scale: int | None,
+    caption: bool,
     columns: int | None,
     order: str,
     trace: str | None,
@@ -82,6 +88,7 @@ def sample_command(
         pvae-zoo sample --n 100000 --shard 3/8 --out digits/
     """
     from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.runtime.captions import Words, caption_of
     from pvae_zoo.runtime.pictures import check_target, save_grid, save_images
     from pvae_zoo.runtime.trace import check_trace, save_trace
 
@@ -91,6 +98,7 @@ def sample_command(
     if shard is not None and (is_grid or trace is not None or not (out.endswith("/") or Path(out).is_dir())):
         raise click.UsageError("--shard writes one PNG an image: give --out a folder with a final /, and no --trace")
     check_target(out)
+    refuse_idle_grid_options(out)
     if trace is not None:
         check_trace(trace)
     command = ["pvae-zoo", "sample", "--model", model, "--n", str(n), "--seed", str(seed)]
@@ -98,6 +106,7 @@ def sample_command(
     command += [] if latent_temperature == 1 else ["--latent-temperature", f"{latent_temperature:g}"]
     noise: dict[str, Any] = {"n": n, "seed": seed, "temperature": temperature, "latent_temperature": latent_temperature}
     if shard is not None:
+        refuse("scale", because="a shard's files are those of a run without shards: omit it")
         _draw_shard(model, noise, shard, out, shlex.join(command), batch_size, order, device, threads, as_json)
         return
     runtime = load_model(model, device, threads)
@@ -114,10 +123,11 @@ def sample_command(
     metadata = run.notes() | {"command": shlex.join(command)}
     levels = runtime.image.levels
     if is_grid:
-        save_grid(images, Path(out), levels=levels, metadata=metadata, columns=columns)
+        words = Words(caption=caption_of(metadata)) if caption else None
+        save_grid(images, Path(out), levels=levels, metadata=metadata, columns=columns, scale=scale, words=words)
         files = [Path(out)]
     else:
-        files = save_images(images, out, levels=levels, metadata=metadata)
+        files = save_images(images, out, levels=levels, metadata=metadata, scale=scale)
     if trace is not None:
         step = runtime.bundle.config.steps["decoder_step"]
         save_trace(images, Path(trace), levels=levels, slope=step.geometry.slope, order=order, columns=columns)  # type: ignore[arg-type]

@@ -40,5 +40,6 @@ def vary_command(level: str, n: int, drawing: DrawingCommand) -> None:
         for row in levels:
             drawn = runtime.vary(row, n, progress=progress, **drawing.settings)  # type: ignore[arg-type]
             target.add(drawn, names[row])
-    files = target.finish(n)
+    names_of = {"top": "z" if len(runtime.levels) == 2 else "z2", "bottom": "z1", "pixels": "pixels"}
+    files = target.finish(n, rows=[f"{names_of[row]} {'vary' if row == 'pixels' else 'varies'}" for row in levels])
     drawing.report(runtime, files, f"rows that vary {', '.join(levels)},", rows=list(levels), n=n)

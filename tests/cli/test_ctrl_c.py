@@ -61,7 +61,7 @@ def test_long_work_ends_soon(start, pictures, name):
     time.sleep(0.5)
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert time.monotonic() - sent < SOON
     assert (process.returncode, err.splitlines()[-1]) == (130, "Interrupted") and "Traceback" not in err
     assert [path.name for path in pictures.iterdir()] == ["pictures"]
