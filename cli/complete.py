@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
-from pvae_zoo.cli.options import paths_argument
+from pvae_zoo.cli.options import MOST_IN_A_ROW, paths_argument
 from pvae_zoo.cli.output import exit_for_failures
 
 
@@ -20,7 +20,9 @@ from pvae_zoo.cli.output import exit_for_failures
     metavar="FILE",
     help="Keep what is white in this picture.",
 )
-@click.option("--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, help="Completions of each image.")
+@click.option(
+    "--n", "-n", type=click.IntRange(1, MOST_IN_A_ROW), default=4, show_default=True, help="Completions of each image."
+)
 @drawing_options("completions.png")
 def complete_command(
     paths: tuple[str, ...], rows: int | None, mask: Path | None, n: int, drawing: DrawingCommand

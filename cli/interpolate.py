@@ -5,17 +5,28 @@ from __future__ import annotations
 import click
 
 from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
-from pvae_zoo.cli.options import IMAGE_OPTIONS, refuse
+from pvae_zoo.cli.options import IMAGE_OPTIONS, MOST_IN_A_ROW, refuse
 from pvae_zoo.cli.output import FAILED
 
 
 @click.command("interpolate")
 @click.argument("paths", nargs=-1, metavar="[FROM TO]")
 @click.option(
-    "--steps", type=click.IntRange(min=2), default=8, show_default=True, metavar="N", help="Images on a path."
+    "--steps",
+    type=click.IntRange(2, MOST_IN_A_ROW),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Images on a path.",
 )
 @click.option(
-    "--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, metavar="N", help="Paths, without images."
+    "--n",
+    "-n",
+    type=click.IntRange(1, MOST_IN_A_ROW),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="Paths, without images.",
 )
 @drawing_options("interpolation.png")
 def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: DrawingCommand) -> None:
@@ -39,7 +50,7 @@ def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: Dra
     if paths:
         refuse("n", because="two images are the ends of one path: omit it")
     else:
-        refuse(*IMAGE_OPTIONS, because="they make FROM and TO fit: give these two images")
+        refuse(*IMAGE_OPTIONS, because="there is no FROM and TO to be made to fit: give these two images")
     runtime = drawing.load()
     ends = None
     if paths:

@@ -103,7 +103,7 @@ def nll_command(
     if (out is None) == (shard is not None or use_ray):
         raise click.UsageError("--out DIR goes with --shard and --ray, which write parts there: give both or neither")
     if not use_ray:
-        refuse("workers", "per_part", "ray_address", because="they are for --ray: add it, or leave them out")
+        refuse("workers", "per_part", "ray_address", because="nothing runs on Ray: add --ray, or omit it")
     fit = Fit(resize, binarize, convert, enlarge, invert, prepare)
     sources = find_images(paths, say_repeats)
     scoring = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size)

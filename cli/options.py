@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MOST_IN_A_ROW = 100_000
+"""Images that are asked for beside each other: more than a picture or a person holds, and few enough to be named."""
+
+MOST = 10**9
+"""Images of a run, whose names and slices are lists."""
+
 TRUST = "pvae_zoo.trust"
 """Key in a context's ``meta``: whether the user vouches for the model."""
 

@@ -11,6 +11,7 @@ import click
 
 from pvae_zoo.cli.models import load_model
 from pvae_zoo.cli.options import (
+    MOST,
     device_option,
     draw_batch_option,
     grid_options,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 @click.command("sample")
 @model_option
-@click.option("--n", "-n", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="How many.")
+@click.option("--n", "-n", type=click.IntRange(1, MOST), default=16, show_default=True, metavar="N", help="How many.")
 @seed_option
 @temperature_option
 @latent_temperature_option
