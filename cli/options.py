@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -200,6 +201,21 @@ def image_options(command: Command) -> Command:
     return command
 
 
+def fit_options(command: Command) -> Command:
+    """`image_options`, handed to the command as one ``fit``."""
+
+    @functools.wraps(command)
+    def fitted(**options: Any) -> Any:
+        from pvae_zoo.data.fit import Fit
+
+        allowed = {name: options.pop(name) for name in IMAGE_OPTIONS}
+        return command(fit=Fit(**allowed), **options)
+
+    decorated: Any = image_options(fitted)
+    result: Command = decorated
+    return result
+
+
 def grid_options(command: Command) -> Command:
     """How a grid of images is shown."""
     for option in (
@@ -260,33 +276,3 @@ def _parsed_shard(ctx: click.Context, param: click.Parameter, text: str | None) 
 shard_option = click.option(
     "--shard", callback=_parsed_shard, metavar="I/N", help="Do piece I of N, such as 3/8, and write a part of its own."
 )
-
-
-def ray_options(command: Command) -> Command:
-    """Where Ray runs, and how it cuts the work."""
-    for option in (
-        click.option(
-            "--per-part",
-            type=click.IntRange(min=1),
-            default=1000,
-            show_default=True,
-            metavar="N",
-            help="With --ray: images in a part, the work that a process is given at once.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="With --ray: processes, each with the model and --threads cores (by default one).",
-        ),
-        click.option(
-            "--ray-address",
-            metavar="ADDRESS",
-            help="With --ray: address of a running cluster, or auto.  [default: start Ray on this machine]",
-        ),
-        click.option("--ray", "use_ray", is_flag=True, help="Score on Ray; all nodes must share the folder of --out."),
-    ):
-        command = option(command)
-    return command

@@ -73,12 +73,12 @@ def test_a_path_shows_its_ends(run, model, folder, digits):
 
 def test_single_files_are_enlarged_only_when_asked(run, model, folder):
     for options in ([], ["--scale", 3]):
-        assert run("sample", "--model", model, "-n", 2, "--out", f"s{len(options)}/", *options).exit_code == 0
-    small, large = pixels("s0/00001.png"), pixels("s2/00001.png")
+        assert run("vary", "--model", model, "-n", 2, "--out", f"s{len(options)}/", *options).exit_code == 0
+    small, large = pixels("s0/pixels-00.png"), pixels("s2/pixels-00.png")
     assert small.shape == (8, 8) and np.array_equal(large, small.repeat(3, 0).repeat(3, 1))
-    assert np.array_equal(small, pvae_zoo.load(model).sample(2)[1, 0] * 255)
-    for target, option in (("x.npy", ["--scale", 2]), ("x/", ["--no-caption"])):
-        for command in (["sample"], ["reconstruct", folder]):
+    assert np.array_equal(small, pvae_zoo.load(model).sample(1)[0, 0] * 255)
+    for target, option in (("x.npy", ["--scale", 2]), ("x/", ["--no-caption"]), ("x/", ["--scale", 2])):
+        for command in (["sample"], ["reconstruct", folder])[: 1 + (target != "x/" or "--scale" not in option)]:
             result = run(*command, "--model", model, "--out", target, *option)
             assert result.exit_code == 2 and f"{option[0].replace('no-', '')} would do nothing" in result.stderr
 
