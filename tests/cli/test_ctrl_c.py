@@ -71,9 +71,12 @@ STUCK = """
 import time
 from pvae_zoo.runtime.model import Model
 def nll(*args, **options):
-    print("at work", file=sys.stderr, flush=True)
+    said = False
     while True:
         try:
+            if not said:
+                said = True
+                print("at work", file=sys.stderr, flush=True)
             time.sleep(1000)
         except KeyboardInterrupt:  # what a library in C does
             pass
