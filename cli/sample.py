@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import numpy as np
 
 from pvae_zoo.cli.models import choose_model
 from pvae_zoo.cli.options import (
@@ -30,6 +29,7 @@ from pvae_zoo.cli.output import echo, echo_json
 from pvae_zoo.cli.progress import progress_bar, watched
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from pvae_zoo.runtime.model import Model
@@ -207,6 +207,8 @@ def _noise(drawing: Drawing) -> dict[str, Any]:
 
 def _paint(drawing: Drawing, runtime: Model, drawn: _Drawn, path: Path, columns: int | None) -> None:
     """The trace of the first images; those of a folder are read again."""
+    import numpy as np
+
     from pvae_zoo.data.fit import Fit
     from pvae_zoo.data.images import ImageError, ImageSource
     from pvae_zoo.runtime.trace import IMAGES, save_trace
