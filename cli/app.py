@@ -18,6 +18,9 @@ from pvae_zoo.base.interrupts import INTERRUPTED, terminable
 from pvae_zoo.cli.errors import one_line_errors
 from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
+# In "is not a valid ..." of whatever is no number; theirs are "integer range" and "float range".
+click.IntRange.name, click.FloatRange.name = "whole number", "number"
+
 ARGUMENTS = "pvae_zoo.arguments"
 """Key in a context's ``meta``: the command line as it was given, for what a picture notes of its making."""
 
@@ -69,6 +72,7 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = tuple(args)
+        _refuse_empty(ctx, args)
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -86,6 +90,16 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with one_line_errors(ctx), terminable():
             return super().invoke(ctx)
+
+
+def _refuse_empty(ctx: click.Context, args: Sequence[str]) -> None:
+    """An empty word is a variable of a script that is not set: as a path it would be the working folder."""
+    for before, word in zip(["", *args], args, strict=False):
+        option = before if word == "" and before.startswith("-") else word[:-1] if word.endswith("=") else ""
+        if option.startswith("-"):
+            ctx.fail(f"the value of {option} is empty: give one, or leave {option} out")
+        elif word == "":
+            ctx.fail("a word of the command is empty: give it, or leave it out")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

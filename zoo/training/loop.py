@@ -21,6 +21,7 @@ from torch import Tensor
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import stop_requested
 from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.training.abandon import Abandoned
 from pvae_zoo.training.checkpoint import (
     BEST,
     LATEST,
@@ -85,6 +86,7 @@ class Trainer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe, self.out, self.world, self.report, self.clock = recipe, out, world, report, clock
+        self._stopped: Callable[[], bool] = lambda: False
         self.device = world.device(device)
         torch.manual_seed(recipe.training.seed)
         self.trainee = Trainee.of(recipe).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -158,13 +160,18 @@ class Trainer:
         last_saved, before, meter = start, self.progress.seconds, self._meter()
         pace = Pace(60 * self.progress.minutes, start, self.recipe.training.warmup_steps)
         with stop_requested() as stopped:
+            self._stopped = stopped
             if self.trainee.learns == "prior" and self.progress.pixels_nats is None:
                 self.evaluate(valid)  # now, before a plan counts on validations without the pixels
             if self.progress.step >= self.config.steps and self.progress.best_step < 0:
                 self._validate(valid)  # it was stopped by an image that it could not read
                 self._save(LATEST)
             while self.progress.step < self.config.steps:
-                taken = self._step(images)
+                try:
+                    taken = self._step(images)
+                except Abandoned:
+                    self._save(LATEST)
+                    break
                 if taken is not None:
                     meter.add(*taken)
                 now = self.clock()
@@ -196,7 +203,7 @@ class Trainer:
         return self.progress.step == self.config.steps
 
     def _step(self, images: ImageSet | DeviceImages) -> tuple[Terms, Tensor] | None:
-        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor)
+        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor, self._stopped)
 
     def _look(self, taken: tuple[Terms, Tensor] | None) -> None:
         """After a step: is the bound where it belongs?"""

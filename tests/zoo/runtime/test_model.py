@@ -48,7 +48,7 @@ class Recorder:
     def __init__(self, session, rows):
         self.session, self.rows = session, rows
 
-    def run(self, names, feed):
+    def run(self, names, feed, options=None):
         self.rows.append(len(next(iter(feed.values()))))
         return self.session.run(names, feed)
 
@@ -165,6 +165,7 @@ def test_a_sample_is_decoded_from_the_priors_noise(tiny):
     eps = [noise.normals(3, range(5), n, math.prod(shape)).reshape(5, *shape) for n, shape in enumerate(shapes, 1)]
     z1 = sample_z1(tiny.model, *(torch.from_numpy(e) for e in (eps[0], *eps[1:]))).numpy()
     assert np.array_equal(model.decode(z1, seed=3), model.sample(5, seed=3))
+    assert np.array_equal(model.decode(z1, seed=3, batch_size=2), model.sample(5, seed=3))
     assert not np.array_equal(model.decode(z1, seed=4), model.sample(5, seed=3))
     assert not np.array_equal(model.decode(-z1, seed=3), model.sample(5, seed=3))
 
