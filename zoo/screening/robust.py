@@ -36,7 +36,8 @@ class Normal:
 def fit_normal(x: Array) -> Normal:
     """The Gaussian of samples ``(N, D)``, N >= 2, its covariance shrunk as [1] says, so that it can be inverted."""
     mean = x.mean(axis=0)
-    return Normal(mean, np.linalg.inv(shrunk_covariance(x - mean)))
+    precision: Array = np.asarray(np.linalg.inv(shrunk_covariance(x - mean)), np.float64)
+    return Normal(mean, precision)
 
 
 def shrunk_covariance(centred: Array) -> Array:
