@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -166,9 +167,14 @@ draw_batch_option = click.option(
 )
 
 
+IMAGE_OPTIONS = ("prepare", "resize", "enlarge", "binarize", "convert", "invert")
+"""The parameters that `image_options` adds."""
+
+
 def image_options(command: Command) -> Command:
     """How images are made to fit the model; nothing is changed silently."""
     for option in (
+        click.option("--invert", is_flag=True, help="For a grey model: swap light and dark."),
         click.option("--convert", is_flag=True, help="Turn colour into grey for a grey model."),
         click.option(
             "--binarize",
@@ -176,11 +182,34 @@ def image_options(command: Command) -> Command:
             metavar="T",
             help="For a black-and-white model: values from T on are white.",
         ),
-        click.option("--enlarge", is_flag=True, help="With --resize: images of less than half the model's size too."),
+        click.option(
+            "--enlarge", is_flag=True, help="With --resize or --prepare: images of less than half the size too."
+        ),
         click.option("--resize", is_flag=True, help="Crop to the model's shape and resample."),
+        click.option(
+            "--prepare",
+            is_flag=True,
+            help="Do all that is needed and say what was done. Digits become as MNIST's are: grey, light on dark, the ink "
+            "in a box of 20x20, centred, black and white (by --binarize T). For other models: cropped and resampled.",
+        ),
     ):
         command = option(command)
     return command
+
+
+def fit_options(command: Command) -> Command:
+    """`image_options`, handed to the command as one ``fit``."""
+
+    @functools.wraps(command)
+    def fitted(**options: Any) -> Any:
+        from pvae_zoo.data.fit import Fit
+
+        allowed = {name: options.pop(name) for name in IMAGE_OPTIONS}
+        return command(fit=Fit(**allowed), **options)
+
+    decorated: Any = image_options(fitted)
+    result: Command = decorated
+    return result
 
 
 def refuse_idle_fits(image: ImageShape) -> None:
@@ -192,6 +221,7 @@ def refuse_idle_fits(image: ImageShape) -> None:
     if image.levels != 2:
         refuse("binarize", because=f"it is for black-and-white models, and this one has {image.levels} levels: omit it")
     if image.channels != 1:
+        refuse("invert", because="it swaps light and dark of grey images, and this model takes colour: omit it")
         refuse("convert", because="it turns colour into grey, and this model takes colour: omit it")
 
 

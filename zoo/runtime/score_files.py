@@ -20,6 +20,9 @@ T = TypeVar("T")
 Read = Callable[[ImageSource], tuple[NDArray[np.uint8], str | None] | ImageError]
 """Gives an image ``(C, H, W)`` with a note on it, or why it cannot be used."""
 
+DRAWS = 1024
+"""Draws of latents before the next rows are known, of all images that are scored at once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -136,7 +139,9 @@ def score_files(
     def figures(images: NDArray[np.uint8]) -> Iterator[Figures]:
         return _figures(model.nll(images, samples=samples, seed=seed))
 
-    for source, result, note in in_slices(sources, read, figures, batch_size):
+    # Fewer of many draws each: a row is there as soon as it is known, and an interrupt keeps it.
+    at_once = max(1, min(batch_size, max(model.threads, DRAWS // samples)))
+    for source, result, note in in_slices(sources, read, figures, at_once):
         if isinstance(result, ImageError):
             yield Row(source.name, None, reason=str(result))
         else:

@@ -7,14 +7,12 @@ died again and gives it the same shard, as often as it takes; what was on the di
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
 import platform
 import socket
 import sys
-import zipfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from pvae_zoo.runtime.sessions import Device, cores
 from pvae_zoo.scale.headers import Header, check_same, read_header
 from pvae_zoo.scale.image_task import ImageTask
 from pvae_zoo.scale.merge import part_names
+from pvae_zoo.scale.packing import packed, unpacked
 from pvae_zoo.scale.parts import whole_part
 from pvae_zoo.scale.places import Chosen, OnRay
 from pvae_zoo.scale.shards import MAX_SHARDS, Shard
@@ -75,7 +74,7 @@ def parts_on_ray(
     job = Job(_everywhere(chosen.name), header, task, folder.resolve(), chosen.device, chosen.threads or 1)
     blocks = [Shard(number, shards).block(len(sources)) for number in pending]
     items = [
-        {"shard": number, "sources": _packed(sources[block.start : block.stop])}
+        {"shard": number, "sources": packed(sources[block.start : block.stop])}
         for number, block in zip(pending, blocks, strict=True)
     ]
     done = 0
@@ -132,20 +131,20 @@ class Worker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """A user's mistake is a result: an exception would be tried again."""
         results: list[dict[str, Any]] = []
-        for shard, packed in zip(batch["shard"], batch["sources"], strict=True):
+        for shard, text in zip(batch["shard"], batch["sources"], strict=True):
             result = {"shard": int(shard), "count": 0, "failed": 0, "error": ""}
             try:
-                part = self._part(int(shard), str(packed))
+                part = self._part(int(shard), str(text))
                 result |= {"count": part.count, "failed": part.failed}
             except PvaeZooError as error:
                 result["error"] = str(error)
             results.append(result)
         return {name: [result[name] for result in results] for name in results[0]}
 
-    def _part(self, number: int, packed: str) -> Part:
+    def _part(self, number: int, text: str) -> Part:
         runtime = self._model()
         header = replace(self.job.header, shard=number, provider=runtime.provider)
-        return self.job.task.write(runtime, header, _unpacked(packed), self.job.folder, Watch())
+        return self.job.task.write(runtime, header, unpacked(text), self.job.folder, Watch())
 
     def _model(self) -> Model:
         if self._runtime is None:
@@ -239,28 +238,3 @@ def _everywhere(model: str) -> str:
     """A name as another process, in another folder, may open it."""
     meant = identify(model)
     return str(meant.folder.resolve()) if isinstance(meant, FolderName) else model
-
-
-def _packed(sources: Sequence[ImageSource]) -> str:
-    """Sources as text: a path may be no UTF-8, which JSON's escapes can carry."""
-    return json.dumps([
-        [source.name, os.path.abspath(source.path), source.member and source.member.header_offset, source.problem]
-        for source in sources
-    ])  # fmt: skip
-
-
-def _unpacked(text: str) -> list[ImageSource]:
-    members: dict[str, dict[int, zipfile.ZipInfo]] = {}
-    sources = []
-    for name, path, offset, problem in json.loads(text):
-        if offset is None:
-            sources.append(ImageSource(name, Path(path), problem=problem))
-            continue
-        if path not in members:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    members[path] = {member.header_offset: member for member in archive.infolist()}
-            except (OSError, zipfile.BadZipFile) as error:
-                raise PvaeZooError(f"{path} cannot be opened by a worker ({error}): all nodes need it") from error
-        sources.append(ImageSource(name, Path(path), members[path][offset], problem))
-    return sources

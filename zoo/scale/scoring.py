@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,6 +37,8 @@ class ScoreHeader(Header[Row]):
     binarize: int | None
     convert: bool
     enlarge: bool = False
+    invert: bool = False
+    prepare: bool = False
 
     @classmethod
     def row(cls, data: dict[str, Any]) -> Row:
@@ -67,10 +69,7 @@ class Scoring(ImageTask[Row]):
             levels=len(bundle.config.latents),
             samples=self.samples,
             seed=self.seed,
-            resize=self.fit.resize,
-            binarize=self.fit.binarize,
-            convert=self.fit.convert,
-            enlarge=self.fit.enlarge,
+            **asdict(self.fit),
         )
 
 
