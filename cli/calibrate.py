@@ -14,7 +14,7 @@ from pvae_zoo.cli.models import choose_model
 from pvae_zoo.cli.options import (
     batch_size_option,
     device_option,
-    image_options,
+    fit_options,
     json_option,
     model_option,
     paths_argument,
@@ -27,6 +27,7 @@ from pvae_zoo.cli.progress import watched
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pvae_zoo.data.fit import Fit
     from pvae_zoo.runtime.networks import Images
 
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @paths_argument
 @click.option("--out", "-o", required=True, metavar="FILE", help="The calibration, such as rooms.screen.json.")
 @model_option
-@image_options
+@fit_options
 @batch_size_option(64, "Images in memory at once.")
 @device_option
 @threads_option
@@ -43,10 +44,7 @@ def calibrate_command(
     paths: tuple[str, ...],
     out: str,
     model: str,
-    resize: bool,
-    binarize: int | None,
-    convert: bool,
-    enlarge: bool,
+    fit: Fit,
     batch_size: int,
     device: str,
     threads: int | None,
@@ -65,11 +63,9 @@ def calibrate_command(
         pvae-zoo calibrate --model mnist digits/ --binarize 128 --out digits.screen.json
     """
     from pvae_zoo.base.atomic import check_writable
-    from pvae_zoo.data.fit import Fit
     from pvae_zoo.data.images import ImageError, find_images
     from pvae_zoo.screening.screen import calibrate_slices, split
 
-    fit = Fit(resize, binarize, convert, enlarge)
     check_writable(Path(out))
     sources = find_images(paths, say_repeats)
     parts = split(len(sources))

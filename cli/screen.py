@@ -13,7 +13,7 @@ from pvae_zoo.cli.options import (
     FiniteRange,
     batch_size_option,
     device_option,
-    image_options,
+    fit_options,
     json_option,
     model_option,
     paths_argument,
@@ -55,7 +55,7 @@ RATE = 0.01
 )
 @click.option("--maps", metavar="DIR", help="For each flagged image a PNG of what surprised the model, and where.")
 @click.option("--move", metavar="FOLDER", help="Move flagged files there.")
-@image_options
+@fit_options
 @batch_size_option(64, "Images in memory at once.")
 @place_options
 @device_option
@@ -70,10 +70,7 @@ def screen_command(
     fdr: float | None,
     maps: str | None,
     move: str | None,
-    resize: bool,
-    binarize: int | None,
-    convert: bool,
-    enlarge: bool,
+    fit: Fit,
     batch_size: int,
     place: Place,
     device: str,
@@ -86,8 +83,8 @@ def screen_command(
     The p-value of an image is the share of calibration images that are as strange, so of images that belong at most the
     share --fpr is flagged, however well or badly the model tells others from them. WHAT SPOKE is the score that is
     farthest from where it usually is, in widths of the calibration's middle half. Rows are sorted, the strangest first.
-    Images are prepared as those of the calibration were, and as the options here say. The model is the one that the
-    calibration names, if the zoo has it.
+    Images are prepared as those of the calibration were, unless options here say otherwise. The model is the one that
+    the calibration names, if the zoo has it.
 
     With --shard or --ray the same command goes on where it was stopped, and pvae-zoo merge prints the rows of all.
 
@@ -116,7 +113,7 @@ def screen_command(
     chosen = choose_model(_named(model, known, calibration), device, threads)
     known.check_model(chosen.bundle, calibration)
     refuse_idle_fits(chosen.bundle.config.image)
-    fit = _fit(known, resize, binarize, convert, enlarge)
+    fit = _fit(known, fit)
     task = Screening(calibration=known, fit=fit, rate=rate.value, fdr=rate.fdr, batch_size=batch_size)
     sources = find_images(paths, say_repeats)
     form: Form = "json" if as_json else "csv" if as_csv else "table"
@@ -130,7 +127,7 @@ def screen_command(
         if form == "table":
             echo(f"{chosen.bundle.name} on {chosen.model.provider}, {known.line()}", err=True)
         verdicts.take(run(task, chosen, sources, place, watch))
-        print_screened(head, verdicts, known.names, form=form, act=lambda verdict: after(verdict, watch))
+        print_screened(head, verdicts, form=form, act=lambda verdict: after(verdict, watch))
         failed = verdicts.failed
     exit_for_failures(failed, len(sources))
     if after.failed:
@@ -149,22 +146,14 @@ def _named(model: str, known: Calibration, path: str) -> str:
     raise PvaeZooError(f"{path} is of the model {known.model}, which is not of the zoo: say with --model where it is")
 
 
-def _fit(known: Calibration, resize: bool, binarize: int | None, convert: bool, enlarge: bool) -> Fit:
-    """How the calibration's images were prepared, and what is asked for here; a difference is said."""
-    from pvae_zoo.data.fit import Fit
+def _fit(known: Calibration, asked: Fit) -> Fit:
+    """How images are prepared: as was asked here, or else as the calibration's were; a difference is said."""
+    from pvae_zoo.data.fit import NOTHING
 
-    was = known.fit
-    if binarize is not None and was.binarize is not None and binarize != was.binarize:
-        raise PvaeZooError(f"--binarize {binarize}: the images of the calibration had --binarize {was.binarize}")
-    fit = Fit(
-        resize or was.resize,
-        was.binarize if binarize is None else binarize,
-        convert or was.convert,
-        enlarge or was.enlarge,
-    )
-    if fit != was:
-        echo("Note: the images of the calibration were not prepared so, which alone may look strange", err=True)
-    return fit
+    if asked == NOTHING or asked == known.fit:
+        return known.fit
+    echo("Note: the images of the calibration were not prepared so, which alone may make these look strange", err=True)
+    return asked
 
 
 class _Afterwards:

@@ -26,7 +26,6 @@ Act = Callable[["Verdict"], dict[str, str]]
 def print_screened(
     head: dict[str, Any],
     verdicts: Verdicts,
-    score_names: tuple[str, ...],
     *,
     form: Form,
     act: Act = lambda verdict: {},
@@ -37,7 +36,6 @@ def print_screened(
     Args:
         head: what JSON has before the images.
         verdicts: all rows.
-        score_names: columns of CSV.
         form: of what is printed.
         act: see `Act`.
         file: standard output unless given.
@@ -46,7 +44,7 @@ def print_screened(
         _print_json(head, verdicts, act, file or sys.stdout)
         return
     if form == "csv":
-        _print_csv(verdicts, score_names, act, file or sys.stdout)
+        _print_csv(verdicts, act, file or sys.stdout)
     else:
         _print_table(verdicts, act, file)
     in_table = form == "table"
@@ -89,8 +87,8 @@ def _as_dict(verdict: Verdict, done: dict[str, str]) -> dict[str, Any]:
     return values | {"flagged": verdict.flagged} | row | done
 
 
-def _print_csv(verdicts: Verdicts, score_names: tuple[str, ...], act: Act, file: IO[str]) -> None:
-    names = ["path", "status", "p_value", "flagged", "strangeness", "spoke", "deviation", *score_names]
+def _print_csv(verdicts: Verdicts, act: Act, file: IO[str]) -> None:
+    names = ["path", "status", "p_value", "flagged", "strangeness", "spoke", "deviation", *verdicts.names]
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*names, "map", "moved_to", "note", "reason"])
     for verdict in verdicts.sorted():

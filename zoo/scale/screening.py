@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,6 +44,8 @@ class ScreenHeader(Header[Row]):
     binarize: int | None
     convert: bool
     enlarge: bool
+    invert: bool
+    prepare: bool
 
     @classmethod
     def row(cls, data: dict[str, Any]) -> Row:
@@ -87,10 +89,7 @@ class Screening(ImageTask[Row]):
             ranked=len(self.calibration.ranked),
             rate=self.rate,
             fdr=self.fdr,
-            resize=self.fit.resize,
-            binarize=self.fit.binarize,
-            convert=self.fit.convert,
-            enlarge=self.fit.enlarge,
+            **asdict(self.fit),
         )
 
 

@@ -54,6 +54,8 @@ class Verdicts:
     def __init__(self, rate: Rate, ranked: int) -> None:
         self.rate = rate
         self.count = self.failed = 0
+        self.names: tuple[str, ...] = ()
+        """Of the scores."""
         self._discoveries = Discoveries(ranked)
         self._waiting: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by __exit__
         self._p, self._strangeness, self._places = array("d"), array("d"), array("q")
@@ -78,6 +80,7 @@ class Verdicts:
             self.failed += row.failed
             if row.finding is not None:
                 self._discoveries.add(row.finding.p_value)
+                self.names = self.names or tuple(row.finding.scores)
         return self
 
     @property
