@@ -112,7 +112,7 @@ def areas(model: Model, sets: dict[str, Evidence]) -> tuple[list[str], dict[str,
         rest = np.concatenate([calibration[parts.ranked], order[len(calibration) :]])
         fitted = chosen(known, calibration[parts.fitted])
         reference = fit_reference(fitted)
-        of_fitted = reference.deviations(reference.scores(fitted))
+        of_fitted = reference.deviations(reference.scores(fitted, themselves=True))
 
         def scored(evidence: Evidence) -> dict[str, Array]:
             deviations = reference.deviations(reference.scores(evidence))  # noqa: B023 - used at once

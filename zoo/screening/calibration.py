@@ -23,8 +23,8 @@ from pvae_zoo.base.regular_files import open_regular
 from pvae_zoo.contract.architecture import ArchitectureError, ImageShape
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.fit import Fit
+from pvae_zoo.screening.neighbours import NEAREST, Neighbours
 from pvae_zoo.screening.reference import Reference, score_names
-from pvae_zoo.screening.robust import Normal
 
 Array = NDArray[np.float64]
 
@@ -110,7 +110,9 @@ class Calibration:
             {"name": name, "middle": middle, "width": width}
             for name, middle, width in zip(names, reference.middle.tolist(), reference.width.tolist(), strict=True)
         ]
-        latents = [{"mean": n.mean.tolist(), "precision": n.precision.tolist()} for n in reference.latents]
+        latents = [
+            {"points": known.points.tolist(), "precision": known.precision.tolist()} for known in reference.latents
+        ]
         values = {
             "kind": KIND,
             "format": FORMAT,
@@ -145,7 +147,7 @@ class _Score:
 
 @dataclass(frozen=True, kw_only=True)
 class _Latents:
-    mean: list[float]
+    points: list[list[float]]
     precision: list[list[float]]
 
 
@@ -199,7 +201,7 @@ def read_calibration(path: Path) -> Calibration:
     except (dacite.DaciteError, ArchitectureError, PvaeZooError, ValueError, TypeError, OverflowError) as error:
         raise PvaeZooError(f"{path} is damaged ({shown(error, 120)}): {again}") from error
     reference = Reference(
-        tuple(Normal(np.array(level.mean), np.array(level.precision)) for level in file_.latents),
+        tuple(Neighbours(np.array(level.points), np.array(level.precision)) for level in file_.latents),
         np.array([score.middle for score in file_.scores]),
         np.array([score.width for score in file_.scores]),
     )
@@ -252,11 +254,13 @@ def _check(file: _File) -> None:
     for ranked in (np.array(file.ranked), np.array(file.ranked_without_codec)):
         _see(bool((ranked >= 0).all() and (np.diff(ranked) >= 0).all()), "ranked scores that are not sorted")
     for level in file.latents:
-        size = len(level.mean)
+        size = len(level.precision)
         _see(1 <= size <= MOST_LATENTS, "the number of latents")
-        _see(len(level.precision) == size and all(len(row) == size for row in level.precision), "precision")
-        mean, precision = np.array(level.mean), np.array(level.precision)
-        _see(bool((np.abs(mean) < 1e9).all() and (np.abs(precision) < 1e15).all()), "latents")
+        _see(NEAREST < len(level.points) == file.fitted, "the number of points")
+        _see(all(len(row) == size for row in level.points), "the size of points")
+        _see(all(len(row) == size for row in level.precision), "precision")
+        points, precision = np.array(level.points), np.array(level.precision)
+        _see(bool((np.abs(points) < 1e9).all() and (np.abs(precision) < 1e15).all()), "latents")
         _see(bool(np.allclose(precision, precision.T, rtol=1e-6, atol=0.0)), "a precision that is not symmetrical")
         _see(bool((np.linalg.eigvalsh(precision) > 0).all()), "a precision that is not positive")
 

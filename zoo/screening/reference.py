@@ -1,9 +1,10 @@
 """What calibration images are like, and how strange an image is beside them: a robust Gaussian of a few scores.
 
-Scores are compared by their logarithms, in widths from the middle of the calibration's. One of them counts as much as
-all others together: what the model needs for an image over what a codec needs, an input complexity as [1] has it. It is
-what tells images apart best that are neither much simpler nor much richer than those that are known; the others tell of
-what is. Both sides count: an image that is too likely is as strange as one that is not likely enough.
+Scores are compared by their logarithms, in widths from the middle of the calibration's. Three voices are added up: how
+far the latents next to the pixels are from any that are known; what the model needs for an image over what a codec
+needs, an input complexity as [1] has it; and the mean of all other scores. The first two tell apart what is neither
+much simpler nor much richer than what is known, the third tells of what is. Both sides count, but for distances: an
+image that is too likely is as strange as one that is not likely enough.
 
 References:
     [1] Input complexity and out-of-distribution detection with likelihood-based generative models (Serra et al., 2020),
@@ -19,12 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.screening.evidence import Evidence
+from pvae_zoo.screening.neighbours import Neighbours, fit_neighbours
 from pvae_zoo.screening.regions import worst_regions
-from pvae_zoo.screening.robust import Normal, fit_normal, middle_and_width
+from pvae_zoo.screening.robust import middle_and_width
 
 Array = NDArray[np.float64]
 
-CODEC, RATIO = "codec", "bound over codec"
+CODEC, RATIO, DISTANCE = "codec", "bound over codec", "distance z1"
+WEIGHTS = {DISTANCE: 1.0, RATIO: 0.5}
+"""Of squared deviations."""
+
+OTHERS = 0.5
+"""The weights of all other scores together."""
+
 WITH_CODEC = (CODEC, RATIO)
 """The scores that a browser cannot have."""
 
@@ -47,12 +55,12 @@ class Reference:
     """Fitted on calibration images; L levels of latents, K scores.
 
     Attributes:
-        latents: the Gaussian of the pooled means of each level, bottom first.
+        latents: the pooled means of each level, bottom first.
         middle: of the logarithm of each score, ``(K,)``.
         width: of the logarithm of each score, ``(K,)``.
     """
 
-    latents: tuple[Normal, ...]
+    latents: tuple[Neighbours, ...]
     middle: Array
     width: Array
 
@@ -60,12 +68,18 @@ class Reference:
     def names(self) -> tuple[str, ...]:
         return score_names(len(self.latents))
 
-    def scores(self, evidence: Evidence) -> Array:
-        """All scores ``(N, K)``: nats an image, the ratio, squared distances, nats a pixel of the worst region."""
+    def scores(self, evidence: Evidence, *, themselves: bool = False) -> Array:
+        """All scores ``(N, K)``: nats an image, the ratio, squared distances, nats a pixel of the worst region.
+
+        Args:
+            evidence: of the images.
+            themselves: they are those that the reference is fitted on, in the same order.
+        """
         regions = worst_regions(evidence.surprise_nats)
         columns = [evidence.reconstruction_nats, *evidence.kl_nats.T, evidence.codec_nats]
         columns += [evidence.bound_nats / evidence.codec_nats]
-        columns += [normal.distance(means) for normal, means in zip(self.latents, evidence.pooled, strict=True)]
+        levels = zip(self.latents, evidence.pooled, strict=True)
+        columns += [known.distances(means, themselves=themselves) for known, means in levels]
         return np.stack([*columns, np.array([region.mean for region in regions])], axis=1)
 
     def deviations(self, scores: Array) -> Array:
@@ -80,7 +94,8 @@ class Reference:
             deviations: from `deviations`.
             codec: whether the scores that need a codec count.
         """
-        shares: Array = deviations**2 * _weights(self.names, codec)
+        near = np.array([name.startswith("distance") for name in self.names])
+        shares: Array = np.where(near, np.maximum(deviations, 0.0), deviations) ** 2 * _weights(self.names, codec)
         return shares
 
     def strangeness(self, deviations: Array, *, codec: bool = True) -> Array:
@@ -90,11 +105,11 @@ class Reference:
 
 
 def fit_reference(evidence: Evidence) -> Reference:
-    """A reference of calibration images, at least two."""
-    latents = tuple(fit_normal(means) for means in evidence.pooled)
+    """A reference of calibration images, more than `pvae_zoo.screening.neighbours.NEAREST`."""
+    latents = tuple(fit_neighbours(means) for means in evidence.pooled)
     levels = len(latents)
     blank = np.zeros(len(score_names(levels)))
-    scores = Reference(latents, blank, blank + 1).scores(evidence)
+    scores = Reference(latents, blank, blank + 1).scores(evidence, themselves=True)
     middle, width = middle_and_width(_logarithms(scores))
     return Reference(latents, middle, width)
 
@@ -105,8 +120,6 @@ def _logarithms(scores: Array) -> Array:
 
 
 def _weights(names: Sequence[str], codec: bool) -> Array:
-    """The ratio's is 1, and so is the sum of the others'."""
-    counted = np.array([codec or name not in WITH_CODEC for name in names])
-    others = counted & np.array([name != RATIO for name in names])
-    weights: Array = others / others.sum() + (counted & ~others)
-    return weights
+    counted = [name for name in names if codec or name not in WITH_CODEC]
+    alike = OTHERS / sum(name not in WEIGHTS for name in counted)
+    return np.array([WEIGHTS.get(name, alike) if name in counted else 0.0 for name in names])

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from pvae_zoo.screening.evidence import Evidence
-from pvae_zoo.screening.reference import CODEC, RATIO, STRANGEST, Reference, fit_reference, score_names
+from pvae_zoo.screening.neighbours import NEAREST, fit_neighbours
+from pvae_zoo.screening.reference import CODEC, DISTANCE, RATIO, STRANGEST, Reference, fit_reference, score_names
 from pvae_zoo.screening.regions import window_means, window_side, worst_regions
-from pvae_zoo.screening.robust import fit_normal, shrunk_covariance
+from pvae_zoo.screening.robust import shrunk_covariance
 
 
 def evidence(count, seed=0):
@@ -28,7 +29,19 @@ def test_the_covariance_is_that_of_ledoit_and_wolf():
 
 
 def test_a_level_that_says_nothing_has_distances_all_the_same():
-    assert np.isfinite(fit_normal(np.zeros((30, 4))).distance(np.zeros((2, 4)))).all()
+    assert np.isfinite(fit_neighbours(np.zeros((30, 4))).distances(np.zeros((2, 4)))).all()
+
+
+def test_the_distance_is_to_the_nearest_of_several_heaps():
+    draws = np.random.default_rng(0)
+    heaps = np.concatenate([draws.normal(size=(60, 2)) * 0.1 + centre for centre in ([-3, 1], [3, 1], [0, -2])])
+    known = fit_neighbours(heaps)
+    near, between = known.distances(np.array([[-3.0, 1.0], [0.0, 0.0]]))
+    assert between > 30 * near
+    gap = known.points[:, np.newaxis] - known.points
+    squared = np.sort(np.einsum("nmi,ij,nmj->nm", gap, known.precision, gap), axis=1)
+    found = known.distances(known.points, themselves=True)
+    np.testing.assert_allclose(found, squared[:, 1 : 1 + NEAREST].mean(axis=1), rtol=1e-6, atol=1e-12)
 
 
 def test_the_worst_region_is_the_window_with_the_largest_mean():
@@ -41,16 +54,17 @@ def test_the_worst_region_is_the_window_with_the_largest_mean():
     assert (worst.top, worst.left, worst.side) == (4, 5, 3) and worst.mean == pytest.approx(np.max(by_hand))
 
 
-def test_the_ratio_counts_as_much_as_all_others_together():
+def test_three_voices_are_added_up():
     known = evidence(200)
     reference = fit_reference(known)
     names = score_names(2)
     assert reference.names == names and reference.scores(known).shape == (200, len(names))
     deviations = np.ones((1, len(names)))
     shares = dict(zip(names, reference.shares(deviations)[0], strict=True))
-    assert shares[RATIO] == 1 and sum(shares.values()) == pytest.approx(2)
+    assert (shares[DISTANCE], shares[RATIO]) == (1, 0.5) and sum(shares.values()) == pytest.approx(2)
     without = dict(zip(names, reference.shares(deviations, codec=False)[0], strict=True))
-    assert without[RATIO] == without[CODEC] == 0 and sum(without.values()) == pytest.approx(1)
+    assert without[RATIO] == without[CODEC] == 0 and sum(without.values()) == pytest.approx(1.5)
+    assert reference.shares(-deviations)[0].sum() == pytest.approx(2 - 1 - shares["distance z2"])  # near is not strange
 
 
 def test_both_sides_are_strange_and_so_is_what_is_no_number():
@@ -62,7 +76,7 @@ def test_both_sides_are_strange_and_so_is_what_is_no_number():
     scores[2, column] /= 30
     scores[3, column] = np.nan
     found = reference.strangeness(reference.deviations(scores))
-    assert found[0] == pytest.approx(0, abs=1e-9) and found[1] == pytest.approx(found[2]) and found[1] > 5
+    assert found[0] == pytest.approx(0, abs=1e-9) and found[1] == pytest.approx(found[2]) and found[1] > 2
     assert found[3] == STRANGEST
 
 

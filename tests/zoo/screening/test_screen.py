@@ -82,7 +82,7 @@ HOSTILE = {
     "too large": (lambda d: d["scores"][0].update(middle=1e300), "statistics of reconstruction"),
     "no width": (lambda d: d["scores"][0].update(width=0.0), "statistics of reconstruction"),
     "other scores": (lambda d: d["scores"][0].update(name="\x1b[2J"), "names of the scores"),
-    "ragged": (lambda d: d["latents"][0]["precision"].pop(), "precision"),
+    "ragged": (lambda d: d["latents"][0]["precision"].pop(), "size of points"),
     "not symmetrical": (lambda d: d["latents"][0]["precision"][0].__setitem__(1, 3e9), "not symmetrical"),
     "not positive": (lambda d: d["latents"][0]["precision"][0].__setitem__(0, -1.0), "not positive"),
     "a path": (lambda d: d.update(model_sha256="../../x"), "model_sha256"),
