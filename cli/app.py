@@ -34,6 +34,8 @@ COMMANDS = {
     "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
     "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),
     "merge": ("pvae_zoo.cli.merge", "merge_command", "Put the parts of a sharded run together."),
+    "calibrate": ("pvae_zoo.cli.calibrate", "calibrate_command", "Learn what images that belong look like."),
+    "screen": ("pvae_zoo.cli.screen", "screen_command", "Flag images that do not belong."),
     "reconstruct": ("pvae_zoo.cli.reconstruct", "reconstruct_command", "Encode images and draw them again."),
     "vary": ("pvae_zoo.cli.vary", "vary_command", "Change the noise of one level at a time."),
     "interpolate": ("pvae_zoo.cli.interpolate", "interpolate_command", "Draw the path between two latents."),

@@ -57,7 +57,7 @@ class Inputs:
         self.usable: list[str] = []
         self.notes: dict[str, str] = {}
         self.failed = 0
-        self.stems = _stems([source.name for source in self._sources])
+        self.stems = stems([source.name for source in self._sources])
 
     @property
     def count(self) -> int:
@@ -98,8 +98,9 @@ class Inputs:
         return values
 
 
-def _stems(names: Sequence[str]) -> list[str]:
-    stems = [PurePath(name).stem.replace("\\", "_") for name in names]  # Windows takes it for a folder
-    if len({png_name(stem).lower() for stem in stems}) == len(stems):  # of x.png and x.png.png there is one
-        return stems
-    return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]
+def stems(names: Sequence[str]) -> list[str]:
+    """A file name for each image, without suffix; all are numbered where two would be one file."""
+    bare = [PurePath(name).stem.replace("\\", "_") for name in names]  # Windows takes it for a folder
+    if len({png_name(stem).lower() for stem in bare}) == len(bare):  # of x.png and x.png.png there is one
+        return bare
+    return [f"{index:05}-{stem}" for index, stem in enumerate(bare)]

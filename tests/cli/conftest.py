@@ -26,6 +26,8 @@ PLAIN = {
     "pull": ["mnist"],
     "nll": ["images"],
     "merge": ["parts"],
+    "calibrate": ["images", "--out", "x.screen.json"],
+    "screen": ["images", "--with", "x.screen.json"],
     "reconstruct": ["images"],
     "complete": ["images", "--rows", "4"],
     "train": ["mnist", "--data", "data"],

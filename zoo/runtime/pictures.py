@@ -9,7 +9,6 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from pvae_zoo.base.atomic import atomic_write, write_error
+from pvae_zoo.base.atomic import atomic_write, check_writable
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.captions import BACKGROUND, Words, with_words
 
@@ -182,15 +181,7 @@ def check_target(target: str | os.PathLike[str]) -> None:
     Raises:
         PvaeZooError: if the kind of file is unknown, or the place cannot be written to.
     """
-    folder = Path(target) if target_kind(target) == "folder" else Path(target).parent
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    try:
-        # Tried, not asked: permissions say little to root, on network drives and in read-only containers.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise write_error(Path(target), error) from error
+    check_writable(Path(target) / "x.png" if target_kind(target) == "folder" else Path(target))
 
 
 def check_names(target: str | os.PathLike[str], names: Sequence[str]) -> None:
