@@ -32,7 +32,8 @@ def _shown(ctx: click.Context, param: click.Parameter, name: str | None) -> None
         ctx.exit()
 
 
-def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no number, for an option."""
     # A range lets "nan" through: it is neither below nor above.
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no finite number")
@@ -60,20 +61,20 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--minutes",
     type=_POSITIVE,
-    callback=_finite,
+    callback=finite,
     metavar="M",
     help="Plan the number of steps from the run's own speed, to be finished after this time.",
 )
 @click.option(
     "--max-minutes",
     type=click.FloatRange(min=0),
-    callback=_finite,
+    callback=finite,
     metavar="M",
     help="Stop after this time wherever it stands, with a checkpoint.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Train that many steps instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a step instead of the recipe's.")
-@click.option("--learning-rate", type=_POSITIVE, callback=_finite, help="Peak learning rate instead of the recipe's.")
+@click.option("--learning-rate", type=_POSITIVE, callback=finite, help="Peak learning rate instead of the recipe's.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option(
     "--init",

@@ -12,7 +12,7 @@ from pvae_zoo.conformance.stored import conformance_table, stored_matrix
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.contract.config import describe_tensors
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, levels_text
+from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, descent_text, levels_text
 from pvae_zoo.reporting.card_training import training_lines
 from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
 from pvae_zoo.runtime.pictures import read_metadata
@@ -63,7 +63,8 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "size": f"{sum(graph.size for graph in config.graphs.values()) / 2**20:.1f}",
         "precision": _precision(bundle),
         "figures": bounds_table(results),
-        "codecs": codecs_table(bundle),
+        "codecs": codecs_table(bundle) + descent_text(bundle),
+        "reading": _reading(bundle),
         "levels": levels_text(bundle),
         "commands": "\n".join(f"    {command}" for command in commands) or "    (none yet)",
         "conformance": _conformance(bundle),
@@ -79,6 +80,12 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
+
+
+def _reading(bundle: Bundle) -> str:
+    """What was read of the data set, where the recipe says it."""
+    lines = (bundle.config.recipe or {}).get("reading") or []
+    return "".join(f"- {line}\n" for line in lines) + ("\n" if lines else "")
 
 
 def _precision(bundle: Bundle) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ _LINES = ("-", "--", ":")
 Points = list[tuple[int, float]]
 
 
-def plot_run(run: Path) -> Path | None:
+def plot_run(run: Path, lines: Mapping[str, float] | None = None) -> Path | None:
     """Draw ``loss.png`` of a run: bits per dimension, the KL of each level and the thumbnails' R2 against steps.
+
+    Args:
+        run: its folder.
+        lines: bits per dimension to compare with, by name: a codec's.
 
     Returns:
         Its path, or None if nothing was reported yet.
@@ -42,7 +47,10 @@ def plot_run(run: Path) -> Path | None:
             style["marker"] = "o" if kind == "valid" or len(points) == 1 else None
             several = any(other for _, other in curves)
             axis.plot(*zip(*points, strict=True), label=f"{kind}, z{level + 1}" if several else kind, **style)
-        axis.set(xlabel="step", ylabel=label, ylim=_limits(curves))
+        beside = (lines or {}) if label.startswith("-ELBO") else {}
+        for name, bits in beside.items():
+            axis.axhline(bits, color="#5a5a5a", ls="--", lw=1, label=name)
+        axis.set(xlabel="step", ylabel=label, ylim=_limits(curves, *beside.values()))
         axis.grid(alpha=0.3)
         axis.legend()
     target = run / "loss.png"
@@ -63,9 +71,10 @@ def _curves(rows: list[dict[str, Any]], key: str) -> dict[tuple[str, int], Point
     return curves
 
 
-def _limits(curves: dict[tuple[str, int], Points]) -> tuple[float, float]:
+def _limits(curves: dict[tuple[str, int], Points], *lines: float) -> tuple[float, float]:
     """From the lowest to the highest value; the first tenth of the steps, far off, would flatten the rest."""
     last = max(step for points in curves.values() for step, _ in points)
     seen = [value for points in curves.values() for step, value in points if step > last / 10]
+    seen += lines
     margin = 0.05 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
     return min(seen) - margin, max(seen) + margin
