@@ -89,7 +89,7 @@ class Fitting:
         if levels == 2 and self.binarize is not None:
             return (values >= self.binarize).astype(np.uint8)
         if levels == 2 and not np.isin(values, (0, 255)).all():
-            raise ImageError("is in greys once it has the model's size, which takes black and white: add --binarize")
+            raise ImageError("has greys, and the model takes black and white: add --binarize")
         return (values.astype(np.uint16) * levels // 256).astype(np.uint8)
 
 

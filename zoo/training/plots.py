@@ -74,7 +74,7 @@ def _curves(rows: list[dict[str, Any]], key: str) -> dict[tuple[str, int], Point
 def _limits(curves: dict[tuple[str, int], Points], *lines: float) -> tuple[float, float]:
     """From the lowest to the highest value; the first tenth of the steps, far off, would flatten the rest."""
     last = max(step for points in curves.values() for step, _ in points)
-    seen = [value for points in curves.values() for step, value in points if step > last / 10]
+    seen = [value for points in curves.values() for step, value in points if step >= last / 10]
     seen += lines
     margin = 0.05 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
     return min(seen) - margin, max(seen) + margin
