@@ -64,7 +64,7 @@ def matmul_rate(size: int = 1024) -> float:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", size])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", size])
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "matmul", [x], [y], [weight])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     session = open_session(model.SerializeToString(), "cpu")
     feed = {"x": rng.standard_normal((size, size), np.float32)}
     seconds, _ = timed(lambda: session.run(None, feed), repeats=9)

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from pvae_zoo import __version__
-from pvae_zoo.base.interrupts import terminable
-from pvae_zoo.cli.errors import INTERRUPTED, one_line_errors
+from pvae_zoo.base.interrupts import INTERRUPTED, terminable
+from pvae_zoo.cli.errors import one_line_errors
 from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
 ARGUMENTS = "pvae_zoo.arguments"
@@ -43,7 +43,11 @@ COMMANDS = {
     "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),
     "push": ("pvae_zoo.cli.push", "push_command", "Publish a bundle on the Hugging Face Hub."),
     "conformance": ("pvae_zoo.cli.conformance", "conformance_command", "Do other runtimes compute what the model is?"),
-    "explain": ("pvae_zoo.cli.explain", "explain_command", "Print a program that samples without this package."),
+    "explain": (
+        "pvae_zoo.cli.explain",
+        "explain_command",
+        "Print how a model's graphs are driven, or a program that does it.",
+    ),
     "web": ("pvae_zoo.cli.web", "web_command", "Sample, complete and score in the browser."),
     "selftest": ("pvae_zoo.cli.selftest", "selftest_command", "Does this machine compute what was published?"),
     "doctor": ("pvae_zoo.cli.doctor", "doctor_command", "What is installed, and what really loads."),

@@ -59,6 +59,8 @@ class DrawingCommand:
     binarize: int | None = None
     convert: bool = False
     enlarge: bool = False
+    invert: bool = False
+    prepare: bool = False
 
     def load(self) -> Model:
         """The model, once it is known that the target can be written."""
@@ -73,7 +75,8 @@ class DrawingCommand:
         from pvae_zoo.data.fit import Fit
 
         refuse_idle_fits(runtime.image)
-        return Inputs(paths, runtime.image, Fit(self.resize, self.binarize, self.convert, self.enlarge))
+        allowed = {field.name: getattr(self, field.name) for field in fields(Fit)}
+        return Inputs(paths, runtime.image, Fit(**allowed))
 
     def target(self, runtime: Model, names: Sequence[str]) -> Target:
         """What takes the drawn images; names that it cannot give to any are refused before they are drawn."""

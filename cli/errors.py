@@ -15,9 +15,9 @@ from contextlib import contextmanager
 import click
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.interrupts import INTERRUPTED
 from pvae_zoo.base.printable import shown, spelled_lines
 
-INTERRUPTED = 130
 DEBUG = "PVAE_ZOO_DEBUG"
 """Environment variable: anything but an empty text or 0 shows the traceback of an error before its line."""
 

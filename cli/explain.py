@@ -1,4 +1,4 @@
-"""``explain``: a program that samples without this package."""
+"""``explain``: how the graphs are driven, and programs that sample without this package."""
 
 from __future__ import annotations
 
@@ -14,30 +14,35 @@ from pvae_zoo.cli.output import echo_json
 @click.option(
     "--lang",
     type=click.Choice(["python", "javascript"]),
-    default="python",
-    show_default=True,
-    help="Language of the program.",
+    help="Print a program in this language instead, which draws an image.",
 )
 @json_option
-def explain_command(model: str, lang: str, as_json: bool) -> None:
-    """Print a complete program that draws an image of MODEL with bare onnxruntime, none of this package needed.
+def explain_command(model: str, lang: str | None, as_json: bool) -> None:
+    """Print how the graphs of MODEL are driven, or a complete program that does it, none of this package needed.
 
-    It takes a seed, the picture to write (PGM or PPM) and the folder of the graphs, and gives the pixels of
-    pvae-zoo sample with the same seed. The JavaScript one runs on onnxruntime-node, or onnxruntime-web with its name
-    changed. There is none for Rust or C++: only programs that the tests run are printed, and neither runtime can be
-    had there.
+    Without --lang: in words and pseudocode what goes into the graphs and what comes out, the noise, the positions of
+    each step, and the loops that draw, score and complete images. The same text stands in the bundle's README.
+
+    A program takes a seed, the picture to write (PGM or PPM) and the folder of the graphs, and gives the pixels of
+    pvae-zoo sample with the same seed, with bare onnxruntime. The JavaScript one runs on onnxruntime-node, or
+    onnxruntime-web with its name changed. There is none for Rust or C++: only programs that the tests run are printed,
+    and neither runtime can be had there.
 
     \b
     Example:
+        pvae-zoo explain mnist
         pvae-zoo pull mnist --to mnist
         pvae-zoo explain mnist --lang python > sample.py && python sample.py 7 digit.pgm mnist
         pvae-zoo explain mnist --lang javascript > sample.mjs && node sample.mjs 7 digit.pgm mnist
     """
+    from pvae_zoo.explain.guide import guide, guide_text
     from pvae_zoo.explain.program import program
 
     config = open_named(model).config
-    text = program(config, lang)
-    if as_json:
+    text = program(config, lang) if lang else guide_text(config)
+    if not as_json:
+        click.echo(text, nl=False)
+    elif lang:
         echo_json({"name": config.name, "lang": lang, "program": text})
     else:
-        click.echo(text, nl=False)
+        echo_json({"name": config.name, "guide": guide(config)})

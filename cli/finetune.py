@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 
 from pvae_zoo.cli.app import ARGUMENTS
 from pvae_zoo.cli.output import echo, table
+from pvae_zoo.cli.survey import print_survey
 from pvae_zoo.cli.train import finite, needs_torch
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _PATH = click.Path(path_type=Path)
     metavar="[T]",
     help="For a black-and-white model: values from T on are white, 128 if none is given.",
 )
+@click.option("--prepare", is_flag=True, help="Make of drawn digits what MNIST made of them, in place of both.")
 @click.option(
     "--enlarge",
     type=click.FloatRange(min=1),
@@ -124,14 +125,10 @@ def finetune_command(
 
 
 def _print_survey(tuning: FineTuning, found: Survey) -> None:
-    from pvae_zoo.tuning.words import hints, survey_rows
+    from pvae_zoo.data.survey_words import fitted_words, hints
 
-    for name, why in found.refused:
-        echo(f"{name}: {why}", err=True)
-    recipe = tuning.base.recipe
-    for head, text in survey_rows(found, tuning.fitting, recipe.data):
-        echo(textwrap.fill(text, 80, initial_indent=f"{head:<17}", subsequent_indent=" " * 17, break_long_words=False))
-    for hint in hints(found, recipe.model.image, tuning.fitting):
+    print_survey(found, fitted_words(found, tuning.fitting, tuning.base.recipe.data))
+    for hint in hints(found):
         echo(f"Note: {hint}", err=True)
 
 
@@ -183,7 +180,10 @@ def _print_commands(tuning: FineTuning) -> None:
     named = shlex.quote(wish.name if elsewhere is None else str(elsewhere))
     image = tuning.base.recipe.model.image
     other = any(one.size != (image.width, image.height) for one in found.train)
-    options = [word for word, needed in (("--resize", other), ("--invert", wish.invert)) if needed]
+    if wish.prepare:
+        other = False
+    given = (("--prepare", wish.prepare), ("--resize", other), ("--invert", wish.invert))
+    options = [word for word, needed in given if needed]
     options += ["--binarize", str(wish.binarize)] if wish.binarize is not None else []
     echo(f"{wish.name} is the current model now, in {wish.place}")
     echo(f"look at {wish.run / 'progress.png'}, {wish.run / 'reconstructions.png'} and {wish.run / 'loss.png'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
-from pvae_zoo.cli.options import refuse
+from pvae_zoo.cli.options import IMAGE_OPTIONS, refuse
 from pvae_zoo.cli.output import FAILED
 
 
@@ -36,7 +36,7 @@ def interpolate_command(paths: tuple[str, ...], steps: int, n: int, drawing: Dra
     if paths:
         refuse("n", because="two images are the ends of one path: omit it")
     else:
-        refuse("resize", "enlarge", "binarize", "convert", because="they make FROM and TO fit: give these two images")
+        refuse(*IMAGE_OPTIONS, because="they make FROM and TO fit: give these two images")
     runtime = drawing.load()
     ends = None
     if paths:

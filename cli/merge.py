@@ -29,7 +29,7 @@ def merge_command(folder: str, out: str | None, as_json: bool) -> None:
     """
     from pvae_zoo.scale.merge import part_names
 
-    scores = part_names(Path(folder), "part", ".jsonl")
+    scores = part_names(Path(folder), "part")
     samples = part_names(Path(folder), "samples", ".json")
     if scores and samples:
         raise PvaeZooError(f"{folder} holds parts of nll and of sample: keep them in folders of their own")
@@ -45,7 +45,7 @@ def merge_command(folder: str, out: str | None, as_json: bool) -> None:
 
 def _merge_scores(folder: Path, out: str | None, as_json: bool) -> None:
     from pvae_zoo.base.atomic import atomic_path
-    from pvae_zoo.scale.merge import ScoredParts
+    from pvae_zoo.scale.scoring import ScoredParts
 
     parts = ScoredParts(folder)
     header = parts.header

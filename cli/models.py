@@ -13,6 +13,7 @@ from pvae_zoo.cli.options import TRUST
 if TYPE_CHECKING:
     from pvae_zoo.contract.folder import Bundle
     from pvae_zoo.runtime.model import Model
+    from pvae_zoo.scale.places import Chosen
 
 
 def open_named(model: str) -> Bundle:
@@ -38,6 +39,13 @@ def open_admitted(model: str) -> Bundle:
     bundle = open_named(model)
     admit(bundle, trust=bool(click.get_current_context().meta.get(TRUST)))
     return bundle
+
+
+def choose_model(model: str, device: str, threads: int | None) -> Chosen:
+    """The model as a value, checked as `open_admitted` does and opened by whoever works with it."""
+    from pvae_zoo.scale.places import Chosen
+
+    return Chosen(name=model, bundle=open_admitted(model), device=device, threads=threads)  # type: ignore[arg-type]
 
 
 def load_model(model: str, device: str, threads: int | None) -> Model:

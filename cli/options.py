@@ -166,9 +166,14 @@ draw_batch_option = click.option(
 )
 
 
+IMAGE_OPTIONS = ("prepare", "resize", "enlarge", "binarize", "convert", "invert")
+"""The parameters that `image_options` adds."""
+
+
 def image_options(command: Command) -> Command:
     """How images are made to fit the model; nothing is changed silently."""
     for option in (
+        click.option("--invert", is_flag=True, help="For a grey model: swap light and dark."),
         click.option("--convert", is_flag=True, help="Turn colour into grey for a grey model."),
         click.option(
             "--binarize",
@@ -176,8 +181,16 @@ def image_options(command: Command) -> Command:
             metavar="T",
             help="For a black-and-white model: values from T on are white.",
         ),
-        click.option("--enlarge", is_flag=True, help="With --resize: images of less than half the model's size too."),
+        click.option(
+            "--enlarge", is_flag=True, help="With --resize or --prepare: images of less than half the size too."
+        ),
         click.option("--resize", is_flag=True, help="Crop to the model's shape and resample."),
+        click.option(
+            "--prepare",
+            is_flag=True,
+            help="Do all that is needed and say what was done. Digits become as MNIST's are: grey, light on dark, the ink "
+            "in a box of 20x20, centred, black and white (by --binarize T). For other models: cropped and resampled.",
+        ),
     ):
         command = option(command)
     return command
@@ -192,6 +205,7 @@ def refuse_idle_fits(image: ImageShape) -> None:
     if image.levels != 2:
         refuse("binarize", because=f"it is for black-and-white models, and this one has {image.levels} levels: omit it")
     if image.channels != 1:
+        refuse("invert", because="it swaps light and dark of grey images, and this model takes colour: omit it")
         refuse("convert", because="it turns colour into grey, and this model takes colour: omit it")
 
 
@@ -207,33 +221,3 @@ def _parsed_shard(ctx: click.Context, param: click.Parameter, text: str | None) 
 shard_option = click.option(
     "--shard", callback=_parsed_shard, metavar="I/N", help="Do piece I of N, such as 3/8, and write a part of its own."
 )
-
-
-def ray_options(command: Command) -> Command:
-    """Where Ray runs, and how it cuts the work."""
-    for option in (
-        click.option(
-            "--per-part",
-            type=click.IntRange(min=1),
-            default=1000,
-            show_default=True,
-            metavar="N",
-            help="With --ray: images in a part, the work that a process is given at once.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            metavar="N",
-            help="With --ray: processes, each with the model and --threads cores (by default one).",
-        ),
-        click.option(
-            "--ray-address",
-            metavar="ADDRESS",
-            help="With --ray: address of a running cluster, or auto.  [default: start Ray on this machine]",
-        ),
-        click.option("--ray", "use_ray", is_flag=True, help="Score on Ray; all nodes must share the folder of --out."),
-    ):
-        command = option(command)
-    return command

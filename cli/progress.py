@@ -6,6 +6,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pvae_zoo.scale.tasks import Watch
 
 
 @contextmanager
@@ -40,6 +44,21 @@ def progress_bar(unit: str, *, shown: bool = True) -> Iterator[Callable[[int, in
     finally:
         if bar is not None:
             bar.close()
+
+
+@contextmanager
+def watched(unit: str, *, shown: bool = True) -> Iterator[Watch]:
+    """A bar and Ctrl-C, as the road of many images takes them: either signal ends the work at once.
+
+    Args:
+        unit: see `progress_bar`.
+        shown: see `progress_bar`.
+    """
+    from pvae_zoo.base.interrupts import prompt_stop
+    from pvae_zoo.scale.tasks import Watch
+
+    with prompt_stop() as check, progress_bar(unit, shown=shown) as progress:
+        yield Watch(progress, check)
 
 
 def share(progress: Callable[[int, int], None], part: range, count: int) -> Callable[[int, int], None]:

@@ -53,11 +53,13 @@ def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_jso
 @click.command("register")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
-    "--license", default="mit", show_default=True, metavar="ID", help="The weights' licence, an SPDX identifier."
+    "--license",
+    metavar="ID",
+    help="The weights' licence, an SPDX identifier; by itself what the data set asks for.",
 )
 @click.option("--published", metavar="ORG/REPO@COMMIT", help="The repository and commit that the bundle was pushed to.")
 @json_option
-def register_command(bundle: Path, license: str, published: str | None, as_json: bool) -> None:
+def register_command(bundle: Path, license: str | None, published: str | None, as_json: bool) -> None:
     """Write the hashes of BUNDLE into the registry.json beside it, which vouches for the bundles of the package.
 
     \b
@@ -68,6 +70,7 @@ def register_command(bundle: Path, license: str, published: str | None, as_json:
     from dataclasses import asdict
 
     from pvae_zoo.contract.folder import Bundle
+    from pvae_zoo.contract.licence import licence_of
     from pvae_zoo.sources.names import HubName, parse_name
     from pvae_zoo.sources.registry import REGISTRY, register
 
@@ -77,6 +80,7 @@ def register_command(bundle: Path, license: str, published: str | None, as_json:
     opened = Bundle(bundle)
     for spec in opened.files():
         opened.read(spec)
+    license = license or licence_of(opened.config.dataset).spdx
     entry = register(opened, license=license, repo=where.repo or None, commit=where.revision)
     if as_json:
         echo_json({"name": bundle.name, **asdict(entry)})

@@ -13,7 +13,8 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import json_option
 
 if TYPE_CHECKING:
-    from pvae_zoo.paper.reproduce import Reproduction
+    from pvae_zoo.paper.measuring import Laboratory
+    from pvae_zoo.paper.training import Workshop
 
 _NAMES = ("all", "table1", "figure3", "figure4", "figure5", "probe", "codecs", "samples", "latents")
 _FOLDER = click.Path(path_type=Path)
@@ -81,17 +82,30 @@ def reproduce_command(
         pvae-zoo reproduce all --data data/binarized_mnist --labels data/mnist --quick
     """
     try:
-        from pvae_zoo.paper.reproduce import FIGURES, Missing
+        from pvae_zoo.paper.reproduce import FIGURES, Missing, Photos, Reproduction
     except ImportError as error:
         raise PvaeZooError(f'{error.name} is not installed: run pip install "pvae-zoo[paper]"') from error
     from pvae_zoo.base.atomic import atomic_write
+    from pvae_zoo.cli.train import print_report
+    from pvae_zoo.paper.latents import FULL_LATENTS, QUICK_LATENTS
     from pvae_zoo.paper.page import render_page
     from pvae_zoo.paper.results import load_results
+    from pvae_zoo.paper.studies import FULL, QUICK
+    from pvae_zoo.paper.training import Workshop
 
     out = out or (Path("runs/paper-quick") if quick else Path("docs"))
-    work = _reproduction(
-        data, labels, rooms, photos, images, rows_model, out / "paper", runs, quick, device, compile_model
-    )  # fmt: skip
+    workshop, latents = Workshop(runs, device, compile_model, print_report), QUICK_LATENTS if quick else FULL_LATENTS
+    work = Reproduction(
+        out / "paper",
+        QUICK if quick else FULL,
+        replace(latents, images=images or latents.images),
+        workshop,
+        _laboratory(data, labels, workshop),
+        rooms=tuple(Photos(path, "lsun") for path in rooms),
+        photos=None if photos is None else Photos(photos, "imagenet64"),
+        rows_model=rows_model,
+        say=lambda line: click.echo(line, err=True),
+    )
     drawn: dict[str, list[str]] = {}
     left_out: dict[str, str] = {}
     for name in FIGURES if figure == "all" else (figure,):
@@ -114,34 +128,9 @@ def reproduce_command(
     click.echo(page)
 
 
-def _reproduction(
-    data: Path | None,
-    labels: Path | None,
-    rooms: tuple[Path, ...],
-    photos: Path | None,
-    images: tuple[int, ...],
-    rows_model: str,
-    out: Path,
-    runs: Path,
-    quick: bool,
-    device: str,
-    compile_model: bool,
-) -> Reproduction:
-    from pvae_zoo.cli.train import print_report
-    from pvae_zoo.paper.latents import FULL_LATENTS, QUICK_LATENTS
+def _laboratory(data: Path | None, labels: Path | None, workshop: Workshop) -> Laboratory | None:
+    """Where models of digits are measured; None without digits."""
     from pvae_zoo.paper.measuring import Laboratory
     from pvae_zoo.paper.probe import Digits
-    from pvae_zoo.paper.reproduce import Photos, Reproduction
-    from pvae_zoo.paper.studies import FULL, QUICK
-    from pvae_zoo.paper.training import Workshop
 
-    workshop, laboratory = Workshop(runs, device, compile_model, print_report), None
-    if data is not None:
-        digits = None if labels is None else Digits.load(labels)
-        laboratory = Laboratory(data, digits, workshop)
-    latents = QUICK_LATENTS if quick else FULL_LATENTS
-    return Reproduction(
-        out, QUICK if quick else FULL, replace(latents, images=images or latents.images), workshop, laboratory,
-        tuple(Photos(path, "lsun") for path in rooms), None if photos is None else Photos(photos, "imagenet64"),
-        rows_model, say=lambda line: click.echo(line, err=True),
-    )  # fmt: skip
+    return None if data is None else Laboratory(data, None if labels is None else Digits.load(labels), workshop)

@@ -54,13 +54,16 @@ def limited_log_std(b: GraphBuilder, s: str) -> str:
 
 def masked_stack(b: GraphBuilder, seen: str, context: str, stack: MaskedStack) -> str:
     """`MaskedStack.parameters_of`: parameters ``(N, channels, H, W)`` of all positions at once."""
-    parts = b.split(context, stack.context_split)
-    h = b.op("Add", _apart(b, masked_conv(b, seen, "input", stack.input), stack), parts[0])
+    # One row for all positions is taken off with its sign turned: OpenCV 5 joins a convolution and an Add into one
+    # layer, which then refuses to broadcast.
+    join = "Sub" if stack.condition_gates else "Add"
+    parts = b.split(b.op("Neg", context) if stack.condition_gates else context, stack.context_split)
+    h = b.op(join, masked_conv(b, seen, "input", stack.input), parts[0])
     share = stack.config.channels // stack.groups
     for index, layer in enumerate(stack.layers):
         assert isinstance(layer, GatedLayer)
         y = masked_conv(b, h, f"layer{index}.conv", layer.conv)
-        y = b.op("Add", _apart(b, y, stack), parts[1 + index]) if stack.condition_gates else y
+        y = b.op(join, y, parts[1 + index]) if stack.condition_gates else y
         halves = b.split(y, [share] * (2 * stack.groups))
         tanh = b.tanh(b.concat(halves[0::2]))
         gated = b.op("Mul", tanh, b.op("Sigmoid", b.concat(halves[1::2])))
@@ -96,14 +99,6 @@ def as_rows(b: GraphBuilder, features: str, channels: int) -> str:
 def from_rows(b: GraphBuilder, context: str, channels: int, size: tuple[int, int]) -> str:
     """A context ``(N, H * W, channels)`` to ``(N, channels, H, W)``."""
     return b.op("Reshape", b.op("Transpose", context, perm=[0, 2, 1]), b.ints(0, channels, *size))
-
-
-def _apart(b: GraphBuilder, convolved: str, stack: MaskedStack) -> str:
-    """A convolution's output, kept apart from the sum that follows where its other half is one row for all positions.
-
-    OpenCV 5 joins a convolution and a sum into one layer, which then refuses to broadcast. onnxruntime drops the node.
-    """
-    return b.op("Identity", convolved) if stack.condition_gates else convolved
 
 
 def _doubled(b: GraphBuilder, x: str, before: tuple[int, int], size: tuple[int, int]) -> str:

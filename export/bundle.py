@@ -16,6 +16,9 @@ from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import FORMAT, BundleConfig, FileSpec, GraphSpec, LatentSpec, StepSpec
 from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle, file_spec
+from pvae_zoo.contract.licence import licence_of
+from pvae_zoo.explain.guide import guide
+from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
 from pvae_zoo.export.graph import GraphBuilder, as_half
 from pvae_zoo.export.logits import plain_layer
@@ -34,6 +37,8 @@ _DECODER = {"decoder_context": decoder_context_graph, "decoder": decoder_graph, 
 _ONE_LEVEL = {"encoder": encoder_graph, "prior": standard_prior_graph, **_DECODER}
 _PRIOR = {"prior_context": prior_context_graph, "prior": prior_graph, "prior_step": prior_step_graph}
 _TWO_LEVELS = {"encoder": encoder_graph, **_PRIOR, **_DECODER}
+_REPEATED = ("format", "name", "title", "dataset", "image", "latents", "steps", "parameters")
+"""What of the config stands in every graph too."""
 
 
 def model_of(checkpoint: Checkpoint) -> PixelVAE:
@@ -71,22 +76,16 @@ def write_bundle(checkpoint: Checkpoint, folder: Path) -> BundleConfig:
     """
     model = model_of(checkpoint)
     _check_kind(checkpoint.recipe)
-    contract = _contract(checkpoint, model)
+    config = _unfinished(checkpoint, model)
     make_plain(model)
     graphs = {}
     for role, build in (_ONE_LEVEL if len(model.priors) == 1 else _TWO_LEVELS).items():
         builder = build(model)
         path = folder / f"{role}.onnx"
-        atomic_write(path, _serialise(builder, role, contract))
+        atomic_write(path, _serialise(builder, role, config))
         spec = file_spec(path)
         graphs[role] = GraphSpec(**asdict(spec), inputs=tuple(builder.inputs), outputs=tuple(builder.outputs))
-    config = BundleConfig(
-        **contract,
-        graphs=graphs,
-        golden=FileSpec(file=GOLDEN, size=0, sha256=""),
-        recipe=_plain(checkpoint.recipe.as_dict()),
-        progress=_done(checkpoint.progress),
-    )
+    config = replace(config, graphs=graphs)
     write_golden(folder / GOLDEN, golden_vectors(model, _sampler(Bundle.unfinished(folder, config))))
     config = replace(config, golden=file_spec(folder / GOLDEN))
     atomic_write(folder / CONFIG, config.to_json().encode())
@@ -111,46 +110,65 @@ def _check_kind(recipe: Recipe) -> None:
         raise PvaeZooError(f"{recipe.name} has no {lacks}: bundles hold PixelVAEs, train one of those to export it")
 
 
-def _serialise(builder: GraphBuilder, role: str, contract: dict[str, Any]) -> bytes:
-    """The graph with the whole contract in its metadata."""
-    stated = {key: _plain(value) for key, value in contract.items()}
+def _serialise(builder: GraphBuilder, role: str, config: BundleConfig) -> bytes:
+    """The graph with the whole contract in its metadata.
+
+    What tells of the training stands in ``config.json`` alone: the same weights are the same bytes, however they came
+    about.
+    """
+    stated = {key: _plain(getattr(config, key)) for key in _REPEATED}
     stated["role"] = role
     stated["inputs"] = [asdict(spec) for spec in builder.inputs]
     stated["outputs"] = [asdict(spec) for spec in builder.outputs]
-    model: onnx.ModelProto = builder.build({"pvae.config": json.dumps(stated), "pvae.format_version": str(FORMAT)})
+    metadata = {
+        "model_license": licence_of(config.dataset).spdx,
+        "pvae.config": json.dumps(stated),
+        "pvae.format_version": str(FORMAT),
+    }
+    model: onnx.ModelProto = builder.build(metadata, tensor_words(config, role), config.training["images_seen"])
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
 
-def _contract(checkpoint: Checkpoint, model: PixelVAE) -> dict[str, Any]:
-    """What a host must know, and what a card says: everything in the config but the files and the whole recipe."""
+def _unfinished(checkpoint: Checkpoint, model: PixelVAE) -> BundleConfig:
+    """The contract but for the files."""
     architecture, recipe = model.architecture, checkpoint.recipe
-    image = architecture.image
-    return {
-        "format": FORMAT,
-        "name": recipe.name,
-        "title": recipe.title,
-        "dataset": recipe.dataset,
-        "image": image,
-        "latents": tuple(
+    config = BundleConfig(
+        format=FORMAT,
+        name=recipe.name,
+        title=recipe.title,
+        dataset=recipe.dataset,
+        image=architecture.image,
+        latents=tuple(
             LatentSpec(name=f"z{number}", shape=shape)
             for number, shape in enumerate(architecture.latent_shapes, start=1)
         ),
-        "steps": _steps(model),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "training": {
-            **_plain(asdict(recipe.training)),
-            **_plain(asdict(recipe.data)),
-            "binarize": recipe.binarize,
-            "images_seen": checkpoint.progress.images,
-            "hours": round(checkpoint.progress.seconds / 3600, 2),
-            "hardware": checkpoint.progress.hardware,
-            "stored": "float16" if _is_half(checkpoint) else "float32",
-            "initialised_from": checkpoint.progress.initialised_from,
-            "best_step": checkpoint.progress.best_step,
-            # A run that was never validated has none, and JSON has no infinity.
-            "valid_elbo_nats": checkpoint.progress.best_elbo if checkpoint.progress.best_step >= 0 else None,
-        },
+        steps=_steps(model),
+        parameters=sum(p.numel() for p in model.parameters()),
+        graphs={},
+        golden=FileSpec(file=GOLDEN, size=0, sha256=""),
+        training=_training(checkpoint),
+        recipe=_plain(recipe.as_dict()),
+        progress=_done(checkpoint.progress),
+    )
+    return replace(config, guide=guide(config))
+
+
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a card says of the training."""
+    recipe, progress = checkpoint.recipe, checkpoint.progress
+    return {
+        **_plain(asdict(recipe.training)),
+        **_plain(asdict(recipe.data)),
+        "binarize": recipe.binarize,
+        "images_seen": progress.images,
+        "hours": round(progress.seconds / 3600, 2),
+        "hardware": progress.hardware,
+        "stored": "float16" if _is_half(checkpoint) else "float32",
+        "initialised_from": progress.initialised_from,
+        "best_step": progress.best_step,
+        # A run that was never validated has none, and JSON has no infinity.
+        "valid_elbo_nats": progress.best_elbo if progress.best_step >= 0 else None,
     }
 
 

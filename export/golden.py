@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.atomic import atomic_path
 from pvae_zoo.checks.verification import GOLDEN_ROWS, PIXEL_SHARE, golden_rows
+from pvae_zoo.export.pixel_step import pixel_step_spec
+from pvae_zoo.export.prior import map_prior
+from pvae_zoo.export.prior_step import prior_step_spec
 from pvae_zoo.export.reference import fixed_point_sample, middle_uniforms, sample_z1, share_drawn_otherwise
+from pvae_zoo.export.step_vectors import step_arrays
 from pvae_zoo.models.likelihood import pixel_log_prob
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.noise import PIXELS, normals, uniforms
@@ -59,6 +63,7 @@ def golden_vectors(model: PixelVAE, draw: Draw | None = None) -> dict[str, NDArr
     log_prob = pixel_log_prob(logits, x, image)
     vectors["uniforms"] = middle_uniforms(model, logits, x).numpy()
     vectors |= {"z1": z1.numpy(), "image": x.numpy(), "context": _rows(context), "log_prob": log_prob.numpy()}
+    vectors |= _step_vectors(model, vectors, context)
     for number, q in enumerate(model.posteriors(x), start=1):
         vectors |= {f"z{number}_mean": q.mean.numpy(), f"z{number}_log_std": q.log_std.numpy()}
     return vectors
@@ -71,6 +76,22 @@ def _prior_vectors(model: PixelVAE, z1: torch.Tensor, z2: torch.Tensor) -> dict[
     return {
         "z2": z2.numpy(), "prior_context": context, "prior_mean": p.mean.numpy(), "prior_log_std": p.log_std.numpy()
     }  # fmt: skip
+
+
+def _step_vectors(model: PixelVAE, vectors: dict[str, NDArray[Any]], context: torch.Tensor) -> dict[str, NDArray[Any]]:
+    """Single steps of the first image (`pvae_zoo.checks.step_vectors`)."""
+    one = {name: value[:1] for name, value in vectors.items()}
+    pixelcnn, image = model.decoder.pixelcnn, torch.from_numpy(one["image"])
+    drawn = {"pixels": one["image"].astype(np.int64), "log_prob": one["log_prob"]}
+    values = {"uniforms": one["uniforms"], "given": np.full(image.shape, -1, np.int64)}
+    seen = pixelcnn.embedding(image)
+    arrays = step_arrays("decoder_step", pixelcnn, pixel_step_spec(model), seen, context[:1], values, drawn)
+    if "z2" in vectors:
+        prior, z1, z2 = map_prior(model), torch.from_numpy(one["z1"]), torch.from_numpy(one["z2"])
+        values, drawn = {"noise": one["z1_noise"]}, {"z1": one["z1"]}
+        above = prior.context(z2)
+        arrays |= step_arrays("prior_step", prior.stack, prior_step_spec(model), z1, above, values, drawn)
+    return arrays
 
 
 def _rows(context: torch.Tensor) -> NDArray[Any]:

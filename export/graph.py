@@ -1,6 +1,6 @@
 """Building ONNX graphs by hand: few, fat, portable nodes with names that say what they are.
 
-Opset 18, IR 8 and default-domain operators only: what every runtime that was measured gets right. There is no Loop, no
+Opset 13, IR 8 and default-domain operators only: what every runtime that was measured gets right. There is no Loop, no
 If, no random operator and no external data; the loop over pixels and all noise belong to the host.
 """
 
@@ -14,9 +14,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from pvae_zoo import __version__
 from pvae_zoo.contract.config import TensorSpec
 
-OPSET = 18
+OPSET = 13
 IR_VERSION = 8
 HALF_FROM = 1024
 """Elements from which a weight is worth a Cast."""
@@ -95,6 +96,14 @@ class GraphBuilder:
     def concat(self, tensors: Sequence[str], axis: int = 1) -> str:
         return tensors[0] if len(tensors) == 1 else self.op("Concat", *tensors, axis=axis)
 
+    def reduce_max(self, tensor: str, axis: int, keepdims: int = 1) -> str:
+        """The largest along an axis, which stays as one of size 1 unless ``keepdims`` is 0."""
+        return self.op("ReduceMax", tensor, axes=[axis], keepdims=keepdims)
+
+    def reduce_sum(self, tensor: str, axis: int, keepdims: int = 1) -> str:
+        """The sum along an axis, which stays as one of size 1 unless ``keepdims`` is 0."""
+        return self.op("ReduceSum", tensor, self.ints(axis), keepdims=keepdims)
+
     def elu(self, tensor: str) -> str:
         return self.op("Elu", tensor)
 
@@ -118,13 +127,24 @@ class GraphBuilder:
         floats = self.op("Cast", values, to=TensorProto.FLOAT)
         return self.op("Sub", self.op("Mul", floats, self.scalar(2.0 / (levels - 1))), self.scalar(1.0))
 
-    def build(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
-        """The checked model, ``metadata`` in its ``metadata_props``."""
+    def build(
+        self, metadata: Mapping[str, str], words: Mapping[str, str] | None = None, version: int = 0
+    ) -> onnx.ModelProto:
+        """The checked model.
+
+        Args:
+            metadata: goes into its ``metadata_props``.
+            words: what each input and output is, by name, for its ``doc_string``; None for a graph that nobody keeps.
+            version: of the weights; those that were trained for longer have a larger one.
+
+        Raises:
+            ValueError: if there are words, but none for some input or output.
+        """
         graph = helper.make_graph(
             self._nodes,
             self.name,
-            [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in self.inputs],
-            [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in self.outputs],
+            [self._described(spec, words) for spec in self.inputs],
+            [self._described(spec, words) for spec in self.outputs],
             list(self._weights.values()),
             doc_string=self.doc,
         )
@@ -133,11 +153,20 @@ class GraphBuilder:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="pvae-zoo",
+            producer_version=__version__,
+            model_version=version,
             doc_string=self.doc,
         )
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _described(self, spec: TensorSpec, words: Mapping[str, str] | None) -> onnx.ValueInfoProto:
+        try:
+            doc = "" if words is None else words[spec.name]
+        except KeyError:
+            raise ValueError(f"nothing says what {spec.name} of the graph {self.name} is") from None
+        return helper.make_tensor_value_info(spec.name, _TYPES[spec.dtype], spec.shape, doc_string=doc)
 
 
 def as_half(array: NDArray[Any]) -> NDArray[np.float16] | None:

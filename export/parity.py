@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.checks.verification import gaps, largest_gap
+from pvae_zoo.checks.gaps import gaps, largest_gap
 from pvae_zoo.contract.folder import GOLDEN, Bundle
 from pvae_zoo.data.datasets import load_split
 from pvae_zoo.export.bundle import model_of
@@ -50,7 +50,7 @@ class Parity:
 
     Attributes:
         largest_difference: of each output, and of what each step graph drew, as
-            `pvae_zoo.checks.verification.largest_gap` reckons it.
+            `pvae_zoo.checks.gaps.largest_gap` reckons it.
         share_beyond: share of the values of each output that differ by more than 1e-4.
         elbo_bits_per_dim_difference: largest absolute difference of an image's bound.
         images: how many were compared.

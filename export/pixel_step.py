@@ -7,12 +7,15 @@ from onnx import TensorProto
 
 from pvae_zoo.contract.config import StepSpec
 from pvae_zoo.export.blocks import array
-from pvae_zoo.export.categorical import Categorical, weights
+from pvae_zoo.export.categorical import Categorical, usable
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.step import StepGraph, step_spec
 from pvae_zoo.export.whole_image import binary_log_prob
 from pvae_zoo.models.decoder import GateContext
 from pvae_zoo.models.pixelvae import PixelVAE
+
+COLDEST = 1e-30
+"""Stands for a temperature of 0: of logits that float32 can tell apart, only the largest then counts."""
 
 
 def pixel_step_spec(model: PixelVAE) -> StepSpec:
@@ -31,53 +34,55 @@ class _PixelStep(StepGraph):
     def __init__(self, model: PixelVAE) -> None:
         self.image, self.embedding = model.architecture.image, model.decoder.pixelcnn.embedding
         self.values: list[str] = []
-        self.log_probs: list[str] = []
+        self.logits: list[str] = []
         doc = "One step of p(x|z1): draw (or score given) pixels at canvas positions, update the canvases"
         super().__init__(model.decoder.pixelcnn, pixel_step_spec(model), GraphBuilder("decoder_step", doc))
 
     def declare(self) -> None:
         b, c = self.b, self.image.channels
         uniforms, given = b.input("uniforms", "float32", ["M", c]), b.input("given", "int64", ["M", c])
-        self.temperature = b.input("temperature", "float32", [1])
-        self.given = b.split(given, [1] * c)
+        temperature = b.input("temperature", "float32", [1])
+        self.temperature = b.op("Max", temperature, b.scalar(COLDEST))
+        self.uniforms = b.split(usable(b, uniforms), [1] * c)
+        self.given = b.split(b.op("Min", given, b.ints(self.image.levels - 1)), [1] * c)
         self.draws = b.split(b.op("Less", given, b.ints(0)), [1] * c)
-        self.uniforms = b.split(uniforms, [1] * c)
         if self.image.levels > 2:
-            self.coldness = b.op("Div", b.scalar(1.0), self.temperature)
             self.categorical = Categorical(b, self.image.levels)
 
     def draw(self, group: int, parameters: str) -> list[str]:
-        value, log_prob = (self._binary if self.image.levels == 2 else self._softmax)(group, parameters)
+        b = self.b
+        self.logits.append(parameters)
+        scaled = b.op("Div", parameters, self.temperature)
+        if self.image.levels == 2:
+            drawn = b.op("Less", self.uniforms[group], b.op("Sigmoid", scaled))
+            drawn = b.op("Cast", drawn, to=TensorProto.INT64)
+        else:
+            drawn = self.categorical.draw(scaled, self.uniforms[group])
+        value = b.op("Where", self.draws[group], drawn, self.given[group])
         self.values.append(value)
-        self.log_probs.append(log_prob)
         return self._embed(group, value)
 
     def publish(self) -> None:
         b, c = self.b, self.image.channels
-        pixels = b.concat(self.values) if c > 1 else b.op("Identity", self.values[0])
+        pixels, logits = b.concat(self.values), b.concat(self.logits)
+        log_prob = self._binary(logits, pixels) if self.image.levels == 2 else self._softmax(logits, pixels)
         b.output(pixels, "pixels", "int64", ["M", c])
-        b.output(b.concat(self.log_probs), "log_prob", "float32", ["M", c])
+        b.output(log_prob, "log_prob", "float32", ["M", c])
 
-    def _binary(self, group: int, logits: str) -> tuple[str, str]:
-        """The value (drawn where none is given) and its log-probability, both ``(M, 1)``."""
+    def _binary(self, logits: str, values: str) -> str:
         b = self.b
-        probability = b.op("Sigmoid", b.op("Div", logits, self.temperature))
-        value = self._given_or(group, b.op("Less", self.uniforms[group], probability))
-        return value, binary_log_prob(b, logits, b.op("Cast", value, to=TensorProto.FLOAT))
+        return binary_log_prob(b, logits, b.op("Cast", values, to=TensorProto.FLOAT))
 
-    def _softmax(self, group: int, logits: str) -> tuple[str, str]:
-        """The value (drawn where none is given) and its log-probability, both ``(M, 1)``."""
-        b = self.b
-        shifted = b.op("Sub", logits, b.op("ReduceMax", logits, b.ints(1), keepdims=1))
-        drawn = self.categorical.draw(b.op("Mul", shifted, self.coldness), self.uniforms[group])
-        value = self._given_or(group, drawn)
-        chosen = b.op("Unsqueeze", b.op("GatherND", shifted, value, batch_dims=1), b.ints(1))
-        total = b.op("ReduceSum", weights(b, shifted), b.ints(1), keepdims=1)
-        return value, b.op("Sub", chosen, b.op("Log", total))
+    def _softmax(self, logits: str, values: str) -> str:
+        """The log-probability of every channel's value, ``(M, C)``: its logit less the log-sum-exp of all.
 
-    def _given_or(self, group: int, drawn: str) -> str:
-        b = self.b
-        return b.op("Where", self.draws[group], b.op("Cast", drawn, to=TensorProto.INT64), self.given[group])
+        That sum is the largest logit less the logarithm of its probability, which is never small.
+        """
+        b, image = self.b, self.image
+        by_channel = b.op("Reshape", logits, b.ints(-1, image.channels, image.levels))
+        chosen = b.op("GatherND", by_channel, b.op("Unsqueeze", values, b.ints(2)), batch_dims=2)
+        likeliest = b.op("Log", b.reduce_max(b.op("Softmax", by_channel, axis=2), 2, keepdims=0))
+        return b.op("Add", b.op("Sub", chosen, b.reduce_max(by_channel, 2, keepdims=0)), likeliest)
 
     def _embed(self, group: int, value: str) -> list[str]:
         """What later pixels and channels see of a value: scaled, and its embedding."""
@@ -87,4 +92,4 @@ class _PixelStep(StepGraph):
         scale = np.float32(2.0 / (self.image.levels - 1))
         scaled = np.arange(self.image.levels, dtype=np.float32)[:, None] * scale - np.float32(1.0)
         seen = b.weight(f"seen{group}", np.concatenate([scaled, array(table[group])], axis=1))
-        return [b.op("Gather", seen, b.op("Squeeze", value, b.ints(1)), axis=0)]
+        return [b.op("GatherND", seen, value)]

@@ -17,7 +17,11 @@ def map_prior(model: PixelVAE) -> MapPrior:
 
 def standard_prior_graph(model: PixelVAE) -> GraphBuilder:
     """``z1_noise`` to ``z1``: with one level p(z1) = N(0, I), and standard normal noise is the draw."""
-    b = GraphBuilder("prior", "p(z1): latents from standard normal noise; with one level the prior is N(0, I)")
+    b = GraphBuilder(
+        "prior",
+        "p(z1): latents from standard normal noise. With one level the prior is N(0, I), so that the noise is the draw "
+        "and the graph one Identity: it is here so that every model is driven alike, latents from noise by its prior",
+    )
     shape: list[int | str] = ["N", *model.architecture.latent_shapes[0]]
     b.output(b.op("Identity", b.input("z1_noise", "float32", shape)), "z1", "float32", shape)
     return b

@@ -58,7 +58,7 @@ def export_run(checkpoint: Checkpoint, folder: Path, data: Path | None = None) -
             return Exported(None, verification, parity)
         copy_bundle(made, folder, force=True)
     bundle = Bundle(folder)
-    atomic_write(folder / CARD, render_card(bundle).encode())
+    atomic_write(folder / CARD, render_card(bundle, folder).encode())
     return Exported(bundle, verification, parity)
 
 

@@ -118,7 +118,6 @@ def _softmax_log_prob(b: GraphBuilder, logits: str, one_hot: str) -> str:
     Not LogSoftmax: where a class has a probability of zero in float32, some runtimes make its logarithm minus infinity,
     and times a zero of the one-hot vector that is not a number.
     """
-    axes = b.ints(2)
-    shifted = b.op("Sub", logits, b.op("ReduceMax", logits, axes, keepdims=1))
-    total = b.op("ReduceSum", weights(b, shifted), axes, keepdims=0)
-    return b.op("Sub", b.op("ReduceSum", b.op("Mul", shifted, one_hot), axes, keepdims=0), b.op("Log", total))
+    shifted = b.op("Sub", logits, b.reduce_max(logits, 2))
+    total = b.reduce_sum(weights(b, shifted), 2, keepdims=0)
+    return b.op("Sub", b.reduce_sum(b.op("Mul", shifted, one_hot), 2, keepdims=0), b.op("Log", total))

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from pvae_zoo.cli.explain import explain_command
+from pvae_zoo.explain.guide import guide, guide_text
 from pvae_zoo.explain.program import program
 
 LANGUAGES = next(option.type.choices for option in explain_command.params if option.name == "lang")
@@ -17,8 +18,10 @@ def test_it_prints_the_program(run, model, eight, lang):
     }  # fmt: skip
 
 
-def test_python_unless_told_otherwise(run, model, eight):
-    assert run("explain", model).stdout == program(eight.bundle.config, "python")
+def test_without_a_language_it_says_how_the_graphs_are_driven(run, model, eight):
+    assert run("explain", model).stdout == guide_text(eight.bundle.config)
+    found = json.loads(run("explain", model, "--json").stdout)
+    assert found == {"name": "tiny", "guide": guide(eight.bundle.config)}
 
 
 @pytest.mark.parametrize("lang", ["rust", "cpp", "c"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pvae_zoo.contract.folder import CARD, CONFIG, Bundle
+from pvae_zoo.contract.folder import CARD, CONFIG, LICENSE, Bundle
 from pvae_zoo.export import step
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, load_checkpoint, save_checkpoint
 
@@ -36,7 +36,7 @@ def test_a_bundle_is_its_graphs_golden_vectors_config_and_card(run, trained, tmp
     run("export", trained, "--out", "some/where/bundle")
     folder = tmp_path / "some" / "where" / "bundle"
     graphs = [f"{role}.onnx" for role in levels.bundle.config.roles]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*graphs, "golden.npz", CONFIG, CARD])
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*graphs, "golden.npz", CONFIG, CARD, LICENSE])
     assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
     assert Bundle(folder).digest == levels.bundle.digest
     assert run("verify", folder, "--trust").exit_code == 0

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.export.weights import checkpoint_of
 from pvae_zoo.sources.current import current_model
 from pvae_zoo.sources.own import own_models_folder
 
@@ -71,11 +72,11 @@ def test_a_folder_becomes_a_model(finetune, run, tmp_path):
     assert "copies           1 left out" in result.stdout and "sizes            12x9 (40), 120x90 (1)" in result.stdout
     assert "pvae-zoo sample --model mine --n 16" in result.stdout and "push mine ORG/mine" in result.stdout
     place, folder = own_models_folder() / "mine", tmp_path / "runs" / "mine"
-    bundle = Bundle(place)
     card = (place / "README.md").read_text()
     assert "44 images, of which" in card and "left out: 2 that could not be used, 1 copies" in card
     assert "which it was made from, has" in card and "mine-samples.png" in card and "| WebP lossless |" in card
     assert {path.name for path in folder.iterdir()} >= {"progress.png", "loss.png", "reconstructions.png"}
+    assert Bundle(place).config.training["initialised_from"] == "tiny at step 12 (32 of 32 tensors)"
     assert current_model().name == "mine"
     assert run("sample", "--n", 2, "--out", "two.png").exit_code == 0
     listed = json.loads(run("list", "--json").stdout)["models"]
@@ -90,8 +91,7 @@ def everything(place):
     config = json.loads(files.pop(Path("config.json")))
     config["training"].pop("hours"), config["progress"].pop("seconds")
     card = [line for line in files.pop(Path("README.md")).decode().splitlines() if " images seen in " not in line]
-    # A picture's noted command holds the folder that it was run in, as the figures' do.
-    return {name: data for name, data in files.items()}, config, card
+    return files, config, card
 
 
 def tune(arguments, place, out):
@@ -108,7 +108,9 @@ def tune(arguments, place, out):
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(colours, photos, tmp_path):
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "onnxruntime", "matplotlib.pyplot", "pvae_zoo.tuning.run", "pvae_zoo.cli.finetune"])
+    context.set_forkserver_preload(
+        ["torch", "onnxruntime", "matplotlib.pyplot", "pvae_zoo.tuning.run", "pvae_zoo.cli.finetune"]
+    )
     source, images = str(colours.bundle.folder), str(photos)
     arguments = ["finetune", source, images, "--name", "mine", "--steps", "6", "--run", "run", "--out", "mine"]
 
@@ -129,10 +131,63 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(colours, photos, tmp_
         process.join(chance.uniform(0, took))
         process.kill()
         process.join()
-        shown = [path for path in killed.iterdir() if not path.name.startswith(".")]
-        assert all((path / "config.json").is_file() and (path / "README.md").is_file() for path in shown if path.name == "mine")
+        if (killed / "mine").exists():  # whole, or not there
+            assert (killed / "mine" / "config.json").is_file() and (killed / "mine" / "README.md").is_file()
     process = start(killed)
     process.join(120)
     assert process.exitcode == 0, (tmp_path / "said").read_text()
     assert everything(killed / "mine") == everything(whole / "mine")
     assert not [path for path in killed.iterdir() if path.name.startswith(".")]
+
+
+def test_looking_first_writes_nothing(run, colours, photos, tmp_path):
+    before = set(tmp_path.rglob("*"))
+    result = run("finetune", colours.bundle.folder, photos, "--name", "mine", "--dry-run", "--steps", 100)
+    assert result.exit_code == 0 and "that is 100 steps of 8 images: every image 24.2 times" in result.stdout
+    assert set(tmp_path.rglob("*")) == before and not own_models_folder().exists()
+
+
+def test_what_cannot_come_to_an_end_is_refused_at_once(run, colours, photos, tmp_path):
+    def asked(*args, folder=photos, name="mine"):
+        return run("finetune", colours.bundle.folder, folder, "--name", name, "--steps", 1, *args)
+
+    (tmp_path / "nothing").mkdir()
+    ends(asked(folder=tmp_path / "nothing"), "no images in", "it is empty")
+    ends(asked(folder=tmp_path / "none"), "no folder or zip", "none")
+    ends(asked(name="LSUN"), "the zoo has a model LSUN already: choose another --name")
+    ends(asked(name="../mine"), "is no name")
+    ends(asked("--out", colours.bundle.folder), "holds a bundle already: choose another --out, or add --force")
+    ends(asked("--out", photos, "--force"), "is there and no bundle, which --force does not replace: remove it first")
+    (tmp_path / "file").write_text("")
+    ends(asked("--run", tmp_path / "file" / "run"), "cannot write", "choose another place")
+    ends(asked("--binarize"), "--binarize is for black-and-white models")
+    ends(run("finetune", "nosuch", photos, "--name", "mine"), "no model 'nosuch'")
+    assert not (tmp_path / "runs" / "mine" / "plan.json").exists()
+
+
+def test_another_run_is_not_taken_for_this_one(finetune, photos, monkeypatch):
+    from pvae_zoo.tuning import run
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "draw_progress", stop)
+        assert finetune().exit_code == 130
+    (photos / "more.png").write_bytes((photos / "near.jpg").read_bytes())
+    painted(99).save(photos / "99.png")
+    ends(finetune(), "runs/mine holds a run of other images than are there now: choose another --name or --run, or add")
+    assert finetune("--force").exit_code == 0
+    (Path("runs") / "mine").rename("elsewhere")
+    ends_with = finetune()
+    assert ends_with.exit_code == 1 and "you have a model mine already: choose another --name, or add --force" in (
+        ends_with.stderr
+    )
+
+
+def test_what_did_not_help_is_said_and_is_the_model_it_came_from(finetune, colours):
+    result = finetune("--learning-rate", "1e-30")
+    assert result.exit_code == 0 and "it did not help: the model is" in result.stderr
+    mine = checkpoint_of(Bundle(own_models_folder() / "mine")).section("ema")
+    old, new = checkpoint_of(colours.bundle).section("ema"), mine
+    assert all((old[name] == new[name]).all() for name in old)

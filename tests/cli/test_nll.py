@@ -229,10 +229,10 @@ def test_a_tiny_picture_is_blown_up_only_when_asked(run, model, tmp_path):
     options = ["nll", tmp_path / "tiny.png", "--model", model, "--resize", "--binarize", 128]
     refused, blown_up = run(*options), run(*options, "--enlarge")
     assert refused.exit_code == 3 or refused.exit_code == 1
-    assert "is 3x3, the model takes 8x8, more than twice as much: add --enlarge" in refused.stdout + refused.stderr
+    assert "is 3x3, the model takes 8x8: add --enlarge" in refused.stdout + refused.stderr
     assert blown_up.exit_code == 0
     alone = run("nll", tmp_path / "tiny.png", "--model", model, "--enlarge")
-    assert alone.exit_code == 1 and "--enlarge lets --resize blow up tiny images: add --resize" in alone.stderr
+    assert alone.exit_code == 1 and "--enlarge lets --resize and --prepare blow up tiny images: add one" in alone.stderr
 
 
 def test_parts_of_other_options_are_not_mixed(run, model, folder):

@@ -1,8 +1,10 @@
 import json
 import shutil
+from pathlib import Path
 
 import pvae_zoo
 from pvae_zoo.contract.folder import CONFIG, Bundle
+from pvae_zoo.contract.licence import MIT
 
 
 def test_pull_says_where_a_shipped_model_is(run, zoo):
@@ -17,11 +19,20 @@ def test_pull_copies_a_bundle_that_works(run, zoo, eight):
     assert run("pull", "mnist", "--to", "a/b").exit_code == 0  # the same again
 
 
-def test_pull_brings_the_card(run, zoo, tmp_path, monkeypatch):
-    (tmp_path / "mnist.md").write_text("# card")
-    monkeypatch.setattr("pvae_zoo.sources.pull.resources.files", lambda package: tmp_path)
-    assert run("pull", "mnist", "--to", "copy").exit_code == 0
-    assert (tmp_path / "copy" / "README.md").read_text() == "# card"
+def test_pull_leaves_a_folder_that_stands_alone(run, zoo, tmp_path, monkeypatch):
+    links = ("![Samples](pictures/mnist-samples.png)", "![Gone](pictures/gone.png)", "![Up](../secret.png)")
+    (tmp_path / "mnist.md").write_text("\n".join(links))
+    (tmp_path / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    shutil.copytree(Path(pvae_zoo.__file__).parent / "model_cards" / "pictures", tmp_path / "pictures")
+    monkeypatch.setattr("pvae_zoo.sources.standing.resources.files", lambda package: tmp_path)
+    copied = tmp_path / "copies" / "mnist"
+    assert run("pull", "mnist", "--to", copied).exit_code == 0
+    assert (copied / "README.md").read_text() == f"{links[0]}\nGone\nUp"
+    assert (copied / "LICENSE").read_text() == MIT
+    names = [path.name for path in copied.rglob("*") if path.is_file() and path.suffix not in (".onnx", ".json")]
+    assert sorted(names) == ["LICENSE", "README.md", "golden.npz", "mnist-samples.png"]
+    assert run("pull", copied, "--to", tmp_path / "copies" / "again").exit_code == 0  # a copy of a copy is the same
+    assert (tmp_path / "copies/again/pictures/mnist-samples.png").is_file()
 
 
 def test_pull_overwrites_no_other_bundle(run, zoo, make_tiny, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 
 import pvae_zoo
 from pvae_zoo.cli import sample
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import read_metadata
 
 INTERRUPT = """
@@ -149,7 +150,7 @@ def test_cuda_is_never_quietly_the_cpu(run, model, files):
 
 @pytest.mark.parametrize("target", ["x.jpg", "x", "/proc/x.png", "/dev/null/x.png"])
 def test_a_target_that_cannot_be_is_refused_before_the_work(run, model, monkeypatch, target):
-    monkeypatch.setattr(sample, "load_model", None)
+    monkeypatch.setattr(sample, "choose_model", None)
     result = run("sample", "--model", model, "--out", target)
     assert result.exit_code == 1 and result.stderr.startswith("Error: cannot write") and target in result.stderr
 
@@ -176,6 +177,35 @@ def test_an_interrupt_leaves_nothing(spawn, model, files, threads):
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "Interrupted") and files() == []
 
 
+def test_a_folder_is_gone_on_with_where_it_was_stopped(run, model, tmp_path, monkeypatch):
+    real, counts = Model.sample, []
+
+    def sample(self, n, **options):
+        counts.append(n)
+        if len(counts) == 3:
+            raise KeyboardInterrupt
+        return real(self, n, **options)
+
+    line = ["sample", "-m", model, "-n", 10, "--batch-size", 4, "--out", "x/"]
+    monkeypatch.setattr(Model, "sample", sample)
+    stopped = run(*line)
+    assert (stopped.exit_code, stopped.stdout) == (130, "")
+    assert stopped.stderr == "8 of 10 images are in x: the same command draws the others\nInterrupted\n"
+    assert len(list(Path("x").iterdir())) == 8
+    (tmp_path / "x/00005.png").write_bytes(b"damaged")
+    rest = run(*line)
+    assert rest.stdout.startswith("x/: 10 images of tiny, 3 drawn now in ") and counts == [4, 4, 2, 1, 2]
+    run(*line[:-1], "whole/")
+    assert contents("x") == contents("whole")
+    assert "0 drawn now" in run(*line).stdout
+    other = run(*line, "--seed", 1)  # pictures of another run are not kept
+    assert " drawn now" not in other.stdout and not set(contents("x").values()) & set(contents("whole").values())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
 def test_torch_is_never_imported(spawn, model, folder):
     hide = "for name in ('torch', 'onnx', 'safetensors', 'matplotlib'): sys.modules[name] = None"
     assert spawn("sample", "--model", model, "--n", 2, before=hide).returncode == 0
@@ -188,6 +218,8 @@ def test_a_trace_shows_the_images_being_painted(run, model):
     assert json.loads(result.stdout)["files"] == ["samples.png", "t.gif"]
     with Image.open("t.gif") as picture:
         assert picture.n_frames > 10
+    run("sample", "--model", model, "--n", 4, "--trace", "f.gif", "--out", "x/")
+    assert Path("t.gif").read_bytes() == Path("f.gif").read_bytes()
     line = run("sample", "--model", model, "--n", 1, "--trace", "t.gif").stdout
     assert line.startswith("samples.png and t.gif: 1 image of tiny in ")
     result = run("sample", "--model", model, "--trace", "t.mp4")

@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from pvae_zoo import __version__
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle
+from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
+from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.parity import check_parity
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.training.checkpoint import RunProgress
@@ -43,7 +47,8 @@ def test_every_file_is_as_the_config_states(tiny):
 def test_graphs_are_valid_and_of_portable_operators_only(tiny):
     for role, model in graphs(tiny).items():
         onnx.checker.check_model(model, full_check=True)
-        assert [(o.domain, o.version) for o in model.opset_import] == [("", 18)] and model.ir_version == 8, role
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        assert [(o.domain, o.version) for o in model.opset_import] == [("", 13)] and model.ir_version == 8, role
         assert {node.domain for node in model.graph.node} == {""} and not model.functions
         assert not FORBIDDEN & {node.op_type for node in model.graph.node}
         for tensor in model.graph.initializer:
@@ -74,8 +79,36 @@ def test_each_graph_repeats_the_contract(tiny):
         assert metadata["pvae.format_version"] == "1" and contract.pop("role") == role
         assert contract.pop("inputs") == stored["graphs"][role]["inputs"]
         assert contract.pop("outputs") == stored["graphs"][role]["outputs"]
-        beside = ("graphs", "golden", "recipe", "progress")
+        beside = ("graphs", "golden", "training", "recipe", "progress", "guide")
         assert contract == {key: value for key, value in stored.items() if key not in beside}
+
+
+def test_each_graph_says_what_goes_in_and_out_and_whose_it_is(tiny):
+    config = tiny.bundle.config
+    for role, model in graphs(tiny).items():
+        words = {tensor.name: tensor.doc_string for tensor in (*model.graph.input, *model.graph.output)}
+        assert words == {name: tensor_words(config, role)[name] for name in words}
+        assert all(40 < len(line) < 500 and line.isprintable() for line in words.values()), role
+        assert (model.producer_version, model.model_version) == (__version__, 48)
+        assert {e.key: e.value for e in model.metadata_props}["model_license"] == "MIT"
+    image, step = config.image, config.steps["decoder_step"]
+    words = tensor_words(config, "decoder_step")
+    assert f"0 to {image.levels - 1} to keep, -1 where to draw" in words["given"] and "[0, 1)" in words["uniforms"]
+    assert f"image * {step.geometry.rows_per_image} + (y + {step.geometry.top})" in words["positions"]
+
+
+def test_what_tells_of_the_training_changes_no_graph(gates, tmp_path):
+    checkpoint = gates.checkpoint
+    other = replace(checkpoint.recipe, training=replace(checkpoint.recipe.training, learning_rate=0.5))
+    config = write_bundle(replace(checkpoint, recipe=other), tmp_path)
+    assert config.training["learning_rate"] == 0.5 and config.graphs == gates.bundle.config.graphs
+
+
+def test_a_tensor_that_nothing_describes_is_in_no_graph():
+    b = GraphBuilder("doubler", "Doubles")
+    b.output(b.op("Neg", b.input("x", "float32", ["N"])), "y", "float32", ["N"])
+    with pytest.raises(ValueError, match="nothing says what y of the graph doubler is"):
+        b.build({}, {"x": "A number"})
 
 
 def test_the_contract_is_plain_json(tiny):

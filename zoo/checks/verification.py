@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks.gaps import TOLERANCE, largest_gap
+from pvae_zoo.checks.step_vectors import StepVector, step_gap, step_vectors
 from pvae_zoo.contract.config import TensorSpec
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import GridDraw, GridSampler
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import Device, active_provider, open_session
-
-TOLERANCE = 2e-4
-"""Largest of the `gaps` from the golden vectors: float32 is no closer where logits reach several hundred."""
 
 PIXEL_SHARE = 1e-3
 """Share of drawn values that may differ: those whose uniform stands within rounding of a threshold."""
@@ -104,6 +103,7 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
             continue
         problems += [f"{role}: {line}" for line in _check_contract(bundle, role, sessions[role])]
     golden = read_golden(bundle, problems)
+    single = _single_steps(bundle, golden, problems)
     if problems:
         return _stopped(files, problems)
     try:
@@ -115,6 +115,9 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
         if "prior_step" in bundle.config.steps:
             difference["prior_step"] = _draw_z1(bundle, device, whole)
         difference["decoder_step"], differing = _draw(bundle, device, whole)
+        for vector in single:
+            outputs = zip(vector.expected, sessions[vector.role].run(list(vector.expected), vector.feed), strict=True)
+            difference[vector.role] = max(difference[vector.role], step_gap(vector, dict(outputs)))
     except PvaeZooError:
         raise
     except Exception as error:  # a graph that keeps to the contract and cannot compute all the same
@@ -232,6 +235,15 @@ def _difference(session: Any, feed: _Arrays, outputs: _Names, golden: _Arrays) -
     return max(golden_gap(name, value, golden[key]) for (name, key), value in zip(outputs.items(), actual, strict=True))
 
 
+def _single_steps(bundle: Bundle, golden: _Arrays, problems: list[str]) -> list[StepVector]:
+    """The golden steps of all step graphs; what is wrong with them is added to ``problems``."""
+    try:
+        return [vector for role in bundle.config.steps for vector in step_vectors(bundle.config, role, golden)]
+    except PvaeZooError as error:
+        problems.append(str(error))
+        return []
+
+
 def _draw_z1(bundle: Bundle, device: Device, golden: _Arrays) -> float:
     sampler = GridSampler(bundle, "prior_step", device)
     drawn = sampler.draw(GridDraw(golden["prior_context"], {"noise": golden["z1_noise"]}, {}))
@@ -245,20 +257,6 @@ def _draw(bundle: Bundle, device: Device, golden: _Arrays) -> tuple[float, int]:
     free = sampler.draw(PixelDraw(context, uniforms, np.full(image.shape, -1, np.int64)))
     told = sampler.draw(PixelDraw(context, uniforms, image.astype(np.int64)))
     return largest_gap(told.log_prob, golden["log_prob"]), int((free.images != image).sum())
-
-
-def largest_gap(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """The largest of the `gaps` of two arrays; infinite if their shapes differ."""
-    return float("inf") if a.shape != b.shape else float(gaps(a, b).max())
-
-
-def gaps(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
-    """How far values are from the expected ones ``b``, as a share of these where they are beyond 1.
-
-    A log-probability of -20 has fewer places after the point in float32 than one of -0.2.
-    """
-    found: NDArray[np.float64] = np.abs(a.astype(np.float64) - b) / np.maximum(1.0, np.abs(b.astype(np.float64)))
-    return found
 
 
 def first_line(error: BaseException) -> str:

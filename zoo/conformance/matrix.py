@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from pvae_zoo import __version__
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.printable import shown
+from pvae_zoo.checks.gaps import TOLERANCE
 from pvae_zoo.checks.selftest import machine
-from pvae_zoo.checks.verification import TOLERANCE
 from pvae_zoo.conformance.results import BITS, GraphResult, Matrix, RuntimeResult
 from pvae_zoo.conformance.runtimes import REFERENCE, RUNTIMES, Found, Runtime, find
 from pvae_zoo.conformance.worker import REPORT, SAMPLE, SAMPLE_FILE

@@ -24,7 +24,7 @@ class GraphResult:
     Attributes:
         role: of the graph.
         difference: the largest from the golden vectors; None if it did not run or gave no numbers.
-        ok: whether it is within `pvae_zoo.checks.verification.TOLERANCE`, and its likelihoods within `BITS`.
+        ok: whether it is within `pvae_zoo.checks.gaps.TOLERANCE`, and its likelihoods within `BITS`.
         problem: what went wrong.
         operator: that the problem speaks of, where it does.
     """

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.checks.step_vectors import step_gap, step_vectors
 from pvae_zoo.checks.verification import first_line, golden_gap, read_golden, with_contexts
 from pvae_zoo.conformance.cases import Arrays, Case, Run, draw_sample, golden_case, golden_step_case, run_case
 from pvae_zoo.conformance.engines import ENGINES
@@ -86,11 +87,21 @@ class Worker:
         if role.endswith("_step"):
             drawing, wanted = golden_step_case(self.bundle.config, role, self.whole)
             got, expected = {drawing.wanted: drawing.images(self.execute(drawing.case))}, {drawing.wanted: wanted}
+            single = self._single_steps(role)
         else:
             case, expected = golden_case(self.bundle, role, self.golden, self.whole)
-            got = self.execute(case)[0]
+            got, single = self.execute(case)[0], []
         bits = self._bits(got["log_prob"], expected["log_prob"]) if "log_prob" in expected else 0.0
-        return {"difference": max(golden_gap(name, got[name], expected[name]) for name in expected), "bits": bits}
+        gaps = [golden_gap(name, got[name], expected[name]) for name in expected]
+        return {"difference": math.inf if any(map(math.isnan, gaps)) else max([*gaps, *single]), "bits": bits}
+
+    def _single_steps(self, role: str) -> list[float]:
+        """The largest difference of each golden step."""
+        vectors = step_vectors(self.bundle.config, role, self.golden)
+        if not vectors:
+            return []
+        case = Case(role, tuple(vectors[0].expected), tuple(vector.feed for vector in vectors))
+        return [step_gap(vector, outputs) for vector, outputs in zip(vectors, self.execute(case), strict=True)]
 
     def sample(self) -> dict[str, Any]:
         """A whole sample; where the graphs were checked before, they have seen all its shapes and are warm."""

@@ -28,13 +28,8 @@ class TensorSpec:
 
 
 def describe_tensors(specs: tuple[TensorSpec, ...], quote: str = "") -> str:
-    """Tensors with types and shapes, names between ``quote``; the canvases, one a layer, as one entry."""
-    canvases = [spec for spec in specs if spec.name.startswith("canvas_")]
-    shown = [f"{quote}{s.name}{quote} {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs if s not in canvases]
-    if canvases:
-        first, last = canvases[0], canvases[-1]
-        shown.append(f"{quote}{first.name}{quote} .. {quote}{last.name}{quote} {first.dtype} (P, channels)")
-    return ", ".join(shown)
+    """Tensors with types and shapes, names between ``quote``."""
+    return ", ".join(f"{quote}{s.name}{quote} {s.dtype} ({', '.join(map(str, s.shape))})" for s in specs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +104,7 @@ class StepSpec:
         channels: values drawn at a position.
         context: what stays of the latents above.
         geometry: where positions live in the canvases.
-        canvases: what is seen of a position, then the input of each gated layer.
+        canvases: what is seen of a position, then the inputs of all gated layers, side by side.
         macs: multiply-adds for one position.
     """
 
@@ -131,6 +126,7 @@ class BundleConfig:
         training: what a card says of the training.
         recipe: of the training in full (`pvae_zoo.training.recipe`), None in older bundles.
         progress: where the training stood (`pvae_zoo.training.checkpoint`); what is not finite is None.
+        guide: how the graphs are driven, for people: sections by title, as lines (`pvae_zoo.explain.guide`).
         weights: the checkpoint of an older bundle.
     """
 
@@ -147,6 +143,7 @@ class BundleConfig:
     training: dict[str, Any]
     recipe: dict[str, Any] | None = None
     progress: dict[str, Any] | None = None
+    guide: dict[str, list[str]] | None = None
     weights: FileSpec | None = None
 
     @property

@@ -11,7 +11,9 @@ decoder_step.onnx      positions, context, uniforms, canvases -> the pixels at t
 golden.npz             inputs and outputs to check a runtime with
 evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
 conformance.json       what other runtimes make of the graphs, written by ``pvae-zoo conformance --save``
-README.md              the model card
+README.md              the model card, with the loops that drive the graphs
+pictures/              what the card shows
+LICENSE                of the weights
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
 CONFORMANCE = "conformance.json"
 CARD = "README.md"
+LICENSE = "LICENSE"
+PICTURES = tuple(f"pictures/*-{what}.png" for what in ("samples*", "levels", "reconstructions"))
+"""Patterns of the pictures that a card shows."""
 CONFIG_BYTES = 1 << 20
 """A config is a few thousand bytes; one of more than this is not looked into."""
 MEASURED = {

@@ -200,7 +200,7 @@ def _scaled_window(
     # Only the window is computed. Whole numbers are multiplied first, so that the box never leaves the picture.
     box = (left * width / scaled[1], top * height / scaled[0], right * width / scaled[1], bottom * height / scaled[0])
     size = (image.width, image.height)
-    # Lanczos, as `read_noted` resizes: a model is to meet the same sharpness when it is used.
+    # Lanczos, as `Fit` resizes: a model is to meet the same sharpness when it is used.
     return np.stack(
         [np.asarray(Image.fromarray(band).resize(size, Image.Resampling.LANCZOS, box=box)) for band in picture]
     )

@@ -26,6 +26,7 @@ BITS = 6
 DIFFERENCE = 6.0
 """Root mean square difference of thumbnails of near copies, of values 0 .. 255, the mean of each left out."""
 
+_PLAIN = 3.0  # standard deviation of a thumbnail's brightness
 _SIDE = 8
 _BLOCK = 1024
 
@@ -68,8 +69,9 @@ def near_pairs(looks: list[Look]) -> Iterator[tuple[int, int]]:
         close = _count(rows ^ signs[np.newaxis, start:]) <= BITS
         for i, j in np.argwhere(np.triu(close, k=1)) + start:
             gap = np.sqrt(np.square(thumbnails[i] - thumbnails[j]).mean())
-            # Of an image with little contrast a small difference is all there is.
-            if gap <= min(DIFFERENCE, 0.25 * float(thumbnails[i].std())):
+            contrast = float(thumbnails[i].std())
+            # Of an image with little contrast a small difference is all there is, and a plain one tells nothing.
+            if contrast >= _PLAIN and gap <= min(DIFFERENCE, 0.25 * contrast):
                 yield int(i), int(j)
 
 

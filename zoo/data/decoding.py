@@ -1,8 +1,7 @@
-"""Image files as untrusted input: decoding them as a model takes them.
+"""Image files as untrusted input: decoding them, whole and upright.
 
-A likelihood of the wrong pixels is a number like any other, so nothing is repaired silently: whatever would change the
-pixels (another size, transparency, 16 bits, colour, grey for a black-and-white model) is refused in one line that says
-what to do. Shapes: C channels, H rows, W columns.
+A likelihood of the wrong pixels is a number like any other, so nothing is repaired silently: what would have to be
+guessed (transparency, 16 bits, several frames) is refused in one line that says what to do.
 """
 
 from __future__ import annotations
@@ -11,17 +10,14 @@ import io
 import threading
 import warnings
 from contextlib import ExitStack
+from dataclasses import dataclass
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.colours import to_srgb
 from pvae_zoo.data.image_kinds import FORMATS, HEAD_BYTES, kind_of
-from pvae_zoo.data.images import MAX_BYTES, ImageError, ImageSource, reason
+from pvae_zoo.data.images import ImageError, reason
 from pvae_zoo.data.jpeg_xl import read_header
 
 MAX_PIXELS = 64_000_000
@@ -32,60 +28,32 @@ _TOO_LARGE = f"has more than {MAX_PIXELS // 10**6} megapixels: make it smaller f
 _THUMBNAIL, _DNG_VERSION = 1, 50706  # of TIFF: a bit of NewSubfileType, a tag of camera raw
 
 
-def read_noted(
-    source: ImageSource,
-    image: ImageShape,
-    *,
-    resize: bool = False,
-    binarize: int | None = None,
-    convert: bool = False,
-    enlarge: bool = False,
-) -> tuple[NDArray[np.uint8], str | None]:
-    """One image as a model takes it, and a note of what was converted without being asked for.
+@dataclass(frozen=True)
+class Decoded:
+    """The content of an image file.
 
-    EXIF orientation is applied, a colour profile is converted to sRGB, the first picture of a camera's MPO is taken, an
-    opaque alpha channel is dropped and grey becomes RGB for a model of colour images; nothing else changes unless asked
-    for. Any number of threads may read at once.
-
-    Args:
-        source: from `find_images`.
-        image: the model's shape and levels; fewer than 256 levels are ``value * levels // 256``.
-        resize: crop the centre to the model's aspect ratio and resample it with Lanczos, where the size differs.
-        binarize: for two levels, values from this threshold (1 to 255) on become 1; without it only 0 and 255 pass.
-        convert: turn colour into grey (ITU-R 601 luma) for a model of grey images.
-        enlarge: let ``resize`` blow up what is less than half as large as the model's images.
-
-    Returns:
-        uint8 ``(C, H, W)`` in ``0 .. levels - 1``, white is ``levels - 1``; the note, None where there is none.
-
-    Raises:
-        ImageError: if this image cannot be used.
-        PvaeZooError: if no image could be, because the options do not suit the model.
+    Attributes:
+        picture: upright, of mode L or RGB.
+        kind: what it was stored as where that is no RGB: "grey" or "palette".
+        notes: what was done to it unasked.
     """
-    if image.channels not in (1, 3):
-        raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3: use its Python API")
-    if binarize is not None and image.levels != 2:
-        raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
-    if binarize is not None and not 1 <= binarize <= 255:
-        raise PvaeZooError(f"--binarize {binarize} is no threshold: give one from 1 to 255")
-    picture, note = decode_image(source.read(MAX_BYTES), image.channels, convert=convert)
-    fitted = _with_size(picture, image, resize=resize, binarize=binarize, enlarge=enlarge)
-    values = np.asarray(fitted, np.uint8)  # (H, W) or (H, W, 3)
-    values = values[np.newaxis] if values.ndim == 2 else values.transpose(2, 0, 1)
-    return np.ascontiguousarray(_with_levels(values, image.levels, binarize)), note
+
+    picture: Image.Image
+    kind: str | None
+    notes: list[str]
 
 
-def decode_image(data: bytes, channels: int, *, convert: bool) -> tuple[Image.Image, str | None]:
-    """The content of an image file as an upright picture of mode L (1 channel) or RGB (3), and `read_noted`'s note.
+def decode_image(data: bytes) -> Decoded:
+    """The content of an image file.
+
+    EXIF orientation is applied, a colour profile is converted to sRGB, the first picture of a camera's MPO is taken and
+    an opaque alpha channel is dropped; nothing else changes. Any number of threads may decode at once.
 
     Raises:
         ImageError: if it cannot be used.
     """
     picture, mode, notes = _decode(data)
-    kind = {"P": "palette", "PA": "palette"}.get(mode, "grey" if picture.mode == "L" else None)
-    if channels == 3 and kind:
-        notes.append(f"{kind}, converted to RGB")
-    return _with_channels(picture, channels, convert), "; ".join(notes) or None
+    return Decoded(picture, {"P": "palette", "PA": "palette"}.get(mode, "grey" if picture.mode == "L" else None), notes)
 
 
 class _StrictPillow:
@@ -225,40 +193,3 @@ def _without_alpha(picture: Image.Image) -> Image.Image:
     if picture.mode == "CMYK":
         return picture
     return picture.convert("L" if picture.mode in _GREY_MODES else "RGB")
-
-
-def _with_channels(picture: Image.Image, channels: int, convert: bool) -> Image.Image:
-    if channels == 3 or picture.mode == "L":
-        return picture.convert("RGB" if channels == 3 else "L")
-    red, green, blue = (np.asarray(band) for band in picture.split())
-    if not convert and not (np.array_equal(red, green) and np.array_equal(red, blue)):
-        raise ImageError("is in colour, the model takes grey images: add --convert")
-    return picture.convert("L")  # exact where the channels are equal: the weights of the luma add up to one
-
-
-def _with_size(
-    picture: Image.Image, image: ImageShape, *, resize: bool, binarize: int | None, enlarge: bool
-) -> Image.Image:
-    if picture.size == (image.width, image.height):
-        return picture
-    sizes = f"is {picture.width}x{picture.height}, the model takes {image.width}x{image.height}"
-    is_tiny = not enlarge and (2 * picture.width < image.width or 2 * picture.height < image.height)
-    needed = {"--enlarge": is_tiny, "--binarize 128": image.levels == 2 and binarize is None}
-    missing = " ".join(option for option, is_needed in needed.items() if is_needed)
-    if not resize:
-        raise ImageError(f"{sizes}: add {' '.join(['--resize', missing]).strip()}")
-    if is_tiny:
-        raise ImageError(f"{sizes}, more than twice as much: add {missing} if it is to be blown up")
-    if missing:
-        raise ImageError(f"{sizes} in black and white, and resizing makes greys: add --binarize 128 to --resize")
-    return ImageOps.fit(picture, (image.width, image.height), Image.Resampling.LANCZOS)
-
-
-def _with_levels(values: NDArray[np.uint8], levels: int, binarize: int | None) -> NDArray[np.uint8]:
-    if binarize is not None:
-        return (values >= binarize).astype(np.uint8)
-    if levels == 2 and not np.isin(values, (0, 255)).all():
-        if values.max() == 1:
-            raise ImageError("has the values 0 and 1 of 255, all nearly black: add --binarize 1 if 1 means white")
-        raise ImageError("has grey values, the model takes black and white: add --binarize 128")
-    return (values.astype(np.uint16) * levels // 256).astype(np.uint8)

@@ -19,6 +19,10 @@ from pvae_zoo.data.decoding import decode_image
 from pvae_zoo.data.image_store import Images, ImageStore
 from pvae_zoo.data.images import ImageError, ImageSource
 from pvae_zoo.data.known_sets import Origin
+from pvae_zoo.data.preparation import THRESHOLD, is_dark_on_light, prepared
+
+UNTURNED = "dark on light and taken as they are"
+"""The note of an image of ink on paper, for a model of white on black."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,8 @@ class Fitting:
         enlarge: highest factor by which a picture may be enlarged; 1 for not at all.
         binarize: for two levels: values from this threshold (1 to 255) on become 1; None refuses greys.
         invert: swap light and dark before that.
+        prepare: for two levels: make of drawn digits what MNIST made of them (`pvae_zoo.data.preparation`), in place of
+            all that.
 
     Raises:
         PvaeZooError: if one of them does not suit the model.
@@ -41,6 +47,7 @@ class Fitting:
     enlarge: float = 1.0
     binarize: int | None = None
     invert: bool = False
+    prepare: bool = False
 
     def __post_init__(self) -> None:
         image = self.image
@@ -48,6 +55,10 @@ class Fitting:
             raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3")
         if self.binarize is not None and image.levels != 2:
             raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
+        if self.prepare and (image.levels != 2 or image.channels != 1):
+            raise PvaeZooError("--prepare is for digits in black and white; photos are brought to size without it")
+        if self.prepare and self.invert:
+            raise PvaeZooError("--prepare turns what is dark on light by itself: leave out --invert")
         if self.invert and image.channels != 1:
             raise PvaeZooError("--invert swaps light and dark of grey images, and this model takes colour: omit it")
 
@@ -57,14 +68,24 @@ class Fitting:
         Raises:
             ImageError: if it cannot be used.
         """
-        picture, note = decode_image(data, self.image.channels, convert=True)
-        size = picture.size
-        picture = self._resized(picture)
-        if self.invert:
-            picture = ImageOps.invert(picture)
-        values = np.asarray(picture, np.uint8)
+        decoded = decode_image(data)
+        picture, notes = decoded.picture, list(decoded.notes)
+        if self.image.channels == 3 and decoded.kind:
+            notes.append(f"{decoded.kind} made RGB")
+        elif self.image.channels == 1 and picture.mode != "L":
+            notes.append("colour made grey")
+        if self.prepare:
+            values, done = prepared(
+                picture, self.image, threshold=self.binarize or THRESHOLD, enlarge=self.enlarge > 1
+            )  # fmt: skip
+            notes += ["inverted"] if "inverted" in done else []
+        else:
+            fitted = self._resized(picture.convert("L" if self.image.channels == 1 else "RGB"))
+            values = np.asarray(ImageOps.invert(fitted) if self.invert else fitted, np.uint8)
+            if self.image.levels == 2 and not self.invert and is_dark_on_light(values):
+                notes.append(UNTURNED)
         values = values[np.newaxis] if values.ndim == 2 else values.transpose(2, 0, 1)
-        return Fitted(np.ascontiguousarray(self._levels(values)), size, note)
+        return Fitted(np.ascontiguousarray(self._levels(values)), picture.size, tuple(notes))
 
     def _resized(self, picture: Image.Image) -> Image.Image:
         image, (width, height) = self.image, picture.size
@@ -81,15 +102,15 @@ class Fitting:
             return ImageOps.fit(picture, target, Image.Resampling.LANCZOS)
         # Rounding must not make it smaller than the window.
         target = max(image.width, round(width * factor)), max(image.height, round(height * factor))
-        # Lanczos, as `read_noted` resizes: a model is to meet the same sharpness when it is used.
+        # Lanczos, as `Fit` resizes: a model is to meet the same sharpness when it is used.
         return picture if target == picture.size else picture.resize(target, Image.Resampling.LANCZOS)
 
     def _levels(self, values: Images) -> Images:
         levels = self.image.levels
-        if levels == 2 and self.binarize is not None:
+        if levels == 2 and self.binarize is not None and not self.prepare:
             return (values >= self.binarize).astype(np.uint8)
         if levels == 2 and not np.isin(values, (0, 255)).all():
-            raise ImageError("has greys, and the model takes black and white: add --binarize")
+            raise ImageError("has greys, and the model takes black and white: add --prepare or --binarize")
         return (values.astype(np.uint16) * levels // 256).astype(np.uint8)
 
 
@@ -100,12 +121,12 @@ class Fitted:
     Attributes:
         values: uint8 ``(C, h, w)`` in the model's levels.
         size: width and height of the file's picture.
-        note: what was converted, None where nothing was.
+        notes: what was done to it unasked.
     """
 
     values: Images
     size: tuple[int, int]
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class FittedStore:

@@ -1,4 +1,4 @@
-"""What people have: a folder or zip of pictures, with ``train/`` and ``valid/`` or without, or a data set in its files."""
+"""What people have: a folder or a zip of pictures, with ``train/`` and ``valid/`` or without, or a data set."""
 
 from __future__ import annotations
 
@@ -69,5 +69,7 @@ def _pictures(root: Path, image: ImageShape, binarize: Binarize, fitting: Fittin
         raise PvaeZooError(f"cannot look into {shown(root)}: {reason(error)}") from error
     if train and valid:
         return [("train", store(train)), ("valid", store(valid))]
+    if valid:
+        return [("valid", store(valid))]
     # A folder train/ by itself is no division: what is measured on must come from somewhere.
     return [(None, store(train or find_images([root])))]

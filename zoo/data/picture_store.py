@@ -151,8 +151,9 @@ def decode_picture(data: bytes, name: str, image: ImageShape, binarize: Binarize
     if image.channels not in (1, 3):
         raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3")
     try:
-        values = np.asarray(decode_image(data, image.channels, convert=True)[0], np.uint8)
+        picture = decode_image(data).picture.convert("L" if image.channels == 1 else "RGB")
     except ImageError as error:
         raise PvaeZooError(f"{name} {error}") from error
+    values = np.asarray(picture, np.uint8)
     values = values[np.newaxis] if values.ndim == 2 else values.transpose(2, 0, 1)
     return to_levels(values, image.levels, binarize, name)

@@ -35,7 +35,8 @@ LEAST = 16
 """Distinct images without which nothing can be learnt and measured."""
 
 LEAST_VALID = 4
-"""Distinct validation images, at least: where the hashes give fewer, the lowest ones are taken."""
+"""Distinct validation images, at least, if that is no more than a quarter: where the hashes give fewer, the lowest ones
+are taken."""
 
 NEAR_AT_MOST = 100_000
 """Images among which near copies are looked for: the time grows with the square."""
@@ -52,8 +53,7 @@ class Seen:
         place: in its store.
         size: width and height as stored.
         fitted: width and height as training sees it.
-        mean: of its values, as a share of the highest.
-        note: what was converted, None where nothing was.
+        notes: what was done to it unasked.
         look: what it is known by.
     """
 
@@ -61,8 +61,7 @@ class Seen:
     place: int
     size: tuple[int, int]
     fitted: tuple[int, int]
-    mean: float
-    note: str | None
+    notes: tuple[str, ...]
     look: Look
 
 
@@ -78,6 +77,7 @@ class Survey:
         train: the images to learn from, each once.
         valid: the images to measure on, each once.
         own_split: whether the folder says which are which.
+        keeps_copies: whether copies are named alone, and stay where they are.
     """
 
     store: ImageStore
@@ -87,6 +87,7 @@ class Survey:
     train: tuple[Seen, ...]
     valid: tuple[Seen, ...]
     own_split: bool
+    keeps_copies: bool
 
     @property
     def digest(self) -> str:
@@ -102,16 +103,23 @@ class Survey:
 
 def survey(
     stores: Sequence[tuple[Split | None, ImageStore]],
-    levels: int,
+    image: ImageShape,
     where: str,
+    *,
+    augmentation: Augmentation,
+    least: int = LEAST,
+    keep_copies: bool = False,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Survey:
     """Look at every image of some stores.
 
     Args:
         stores: with the side that each is of; None for what is to be divided.
-        levels: of the images.
+        image: what the model takes.
         where: what was given, for messages.
+        augmentation: what training does to them: what no view can be taken of cannot be used.
+        least: different images, without which it is refused.
+        keep_copies: leave the images of a known set as they are.
         progress: called with the number of images that were looked at, and of all.
 
     Raises:
@@ -120,27 +128,30 @@ def survey(
     joined, sides = _Joined([store for _, store in stores]), [side for side, store in stores for _ in range(len(store))]
     refused: list[tuple[str, str]] = []
     seen: list[Seen] = []
-    for done, found in enumerate(_looked_at(joined, levels), start=1):
+    for done, found in enumerate(_looked_at(joined, image, augmentation), start=1):
         if isinstance(found, Seen):
             seen.append(found)
         else:
             refused.append(found)
         progress(done, len(joined))
     copies, distinct = _without_copies(seen, sides)
-    _check_enough(len(joined), refused, seen, distinct, where)
-    looks = [one.look for one in distinct]
-    first = grouped(len(looks), near_pairs(looks) if len(looks) <= NEAR_AT_MOST else iter(()))
-    near = tuple((distinct[i].name, distinct[f].name) for i, f in enumerate(first) if f != i)
+    if len(distinct) < least:
+        raise PvaeZooError(_too_few(len(joined), refused, seen, distinct, where, least))
+    if keep_copies:
+        distinct = sorted(seen, key=lambda one: one.place)
     own = any(side is not None for side in sides)
+    looks = [one.look for one in distinct]
+    first = grouped(len(looks), near_pairs(looks) if len(looks) <= NEAR_AT_MOST and not (own and keep_copies) else iter(()))
+    near = tuple((distinct[i].name, distinct[f].name) for i, f in enumerate(first) if f != i)
     if own:
-        train, valid, crossing = _own_division(distinct, first, sides)
+        train, valid, crossing = _own_division(distinct, first, sides, keep_copies)
         copies, near = [*copies, *crossing], tuple(pair for pair in near if pair not in crossing)
     else:
         train, valid = _division(distinct, first)
     for side, some in (("train", train), ("valid", valid)):
         if not some:
             raise PvaeZooError(f"{where} has no usable {side} image of its own: give more, or leave the folders out")
-    return Survey(joined, tuple(refused), tuple(copies), near, tuple(train), tuple(valid), own)
+    return Survey(joined, tuple(refused), tuple(copies), near, tuple(train), tuple(valid), own, keep_copies)
 
 
 class _Joined:
@@ -169,12 +180,12 @@ class _Joined:
         return store.image(within)
 
 
-def _looked_at(joined: _Joined, levels: int) -> Iterator[Seen | tuple[str, str]]:
+def _looked_at(joined: _Joined, image: ImageShape, augmentation: Augmentation) -> Iterator[Seen | tuple[str, str]]:
     """Every image in order, on all cores: Pillow leaves the interpreter to other threads while it decodes."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def chunk(start: int) -> list[Seen | tuple[str, str]]:
-        return [_look(joined, place, levels) for place in range(start, min(start + _CHUNK, len(joined)))]
+        return [_look(joined, place, image, augmentation) for place in range(start, min(start + _CHUNK, len(joined)))]
 
     with ThreadPoolExecutor(workers, "looking") as threads:
         starts = iter(range(0, len(joined), _CHUNK))
@@ -188,22 +199,22 @@ def _looked_at(joined: _Joined, levels: int) -> Iterator[Seen | tuple[str, str]]
                 future.cancel()
 
 
-def _look(joined: _Joined, place: int, levels: int) -> Seen | tuple[str, str]:
+def _look(joined: _Joined, place: int, image: ImageShape, augmentation: Augmentation) -> Seen | tuple[str, str]:
     store, within = joined.find(place)
     name = store.name(within)
     try:
         if isinstance(store, FittedStore):
             found = store.fitted(within)
-            values, size, note = found.values, found.size, found.note
+            values, size, notes = found.values, found.size, found.notes
         else:
             values = store.image(within)
-            size, note = (values.shape[2], values.shape[1]), None
+            size, notes = (values.shape[2], values.shape[1]), ()
+        augmentation.check_size(values.shape[1], values.shape[2], image)
     except ImageError as error:
         return name, str(error)
     except PvaeZooError as error:  # of other stores, which name the image
         return name, str(error).removeprefix(f"{name} ")
-    mean = float(values.mean()) / (levels - 1)
-    return Seen(name, place, size, (values.shape[2], values.shape[1]), mean, note, look_at(values, levels))
+    return Seen(name, place, size, (values.shape[2], values.shape[1]), notes, look_at(values, image.levels))
 
 
 def _without_copies(seen: list[Seen], sides: list[Split | None]) -> tuple[list[tuple[str, str]], list[Seen]]:
@@ -217,21 +228,20 @@ def _without_copies(seen: list[Seen], sides: list[Split | None]) -> tuple[list[t
     return copies, sorted(kept.values(), key=lambda one: one.place)
 
 
-def _check_enough(
-    count: int, refused: list[tuple[str, str]], seen: list[Seen], distinct: list[Seen], where: str
-) -> None:
-    if len(distinct) >= LEAST:
-        return
+def _too_few(
+    count: int, refused: list[tuple[str, str]], seen: list[Seen], distinct: list[Seen], where: str, least: int
+) -> str:
+    """What to say of a set with fewer than ``least`` different images that can be used."""
     if not seen:
         name, why = refused[0] if refused else ("", "there is none")
-        raise PvaeZooError(f"none of the {count} image{'s' * (count != 1)} in {where} can be used: {name} {why}")
+        return f"none of the {count} image{'s' * (count != 1)} in {where} can be used: {name} {why}"
     of = f"{len(seen)} of {count}" if refused else str(count)
     usable = f"{of} image{'s' * (count != 1)} can be used" if refused else f"{of} image{'s' * (count != 1)}"
     if len(distinct) == 1 and len(seen) > 1:
-        raise PvaeZooError(f"{where} holds {len(seen)} copies of one image: give at least {LEAST} different ones")
+        return f"{where} holds {len(seen)} copies of one image: give at least {least} different ones"
     copies = f", {len(distinct)} of them different" if len(distinct) < len(seen) else ""
     why = f"; of {refused[0][0]}: {refused[0][1]}" if refused else ""
-    raise PvaeZooError(f"{where}: {usable}{copies}, too few to learn from: give at least {LEAST}{why}")
+    return f"{where}: {usable}{copies}, too few to learn from: give at least {least}{why}"
 
 
 def _division(distinct: list[Seen], first: list[int]) -> tuple[list[Seen], list[Seen]]:
@@ -241,19 +251,19 @@ def _division(distinct: list[Seen], first: list[int]) -> tuple[list[Seen], list[
         lowest[group] = min(lowest.get(group, "g"), one.look.digest)
     # The hash decides which, and nothing that the other images are changes it, but where there are too few.
     chosen = {group for group, digest in lowest.items() if int(digest[:8], 16) < (1 << 32) // VALID_SHARE}
-    for group in sorted(lowest, key=lambda group: lowest[group])[: min(LEAST_VALID, len(lowest) - 1)]:
-        chosen.add(group)
+    fewest = min(LEAST_VALID, max(1, len(lowest) // 4), len(lowest) - 1)
+    chosen.update(sorted(lowest, key=lambda group: lowest[group])[:fewest])
     pairs = list(zip(distinct, first, strict=True))
     return [one for one, group in pairs if group not in chosen], [one for one, group in pairs if group in chosen]
 
 
 def _own_division(
-    distinct: list[Seen], first: list[int], sides: list[Split | None]
+    distinct: list[Seen], first: list[int], sides: list[Split | None], keep: bool
 ) -> tuple[list[Seen], list[Seen], list[tuple[str, str]]]:
     """Train and valid as the folder has them, and what is left out of train because valid has a near copy of it."""
     valid, train = ([pair for pair in zip(distinct, first, strict=True) if (sides[pair[0].place] == "valid") is side]
                     for side in (True, False))  # fmt: skip
-    measured = {group: one for one, group in valid}
+    measured = {} if keep else {group: one for one, group in valid}
     crossing = [(one.name, measured[group].name) for one, group in train if group in measured]
     return [one for one, group in train if group not in measured], [one for one, _ in valid], crossing
 

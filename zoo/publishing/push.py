@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.contract.folder import CARD, CONFIG, MEASURED, Bundle
+from pvae_zoo.contract.folder import CARD, CONFIG, LICENSE, MEASURED, Bundle
+from pvae_zoo.contract.licence import licence_of
 from pvae_zoo.reporting.card import render_card
 from pvae_zoo.sources.hub.errors import endpoint, hub_errors
 from pvae_zoo.sources.names import HubName
+from pvae_zoo.sources.standing import card_folder, whole_card
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -88,15 +90,17 @@ def push_bundle(bundle: Bundle, repo: str, *, tag: str | None = None, private: b
 
 
 def contents_of(bundle: Bundle) -> dict[str, bytes]:
-    """What is published, by file name: verified files, the figures, and the card that states them."""
+    """What is published, by file name: verified files, figures, licence, the card and the pictures that it shows."""
     contents = {spec.file: bundle.read(spec) for spec in bundle.files()}
     contents[CONFIG] = (bundle.folder / CONFIG).read_bytes()
     for name in MEASURED:
         figures = bundle.measured(name)
         if figures is not None:
             contents[name] = (json.dumps(figures, indent=2) + "\n").encode()
-    contents[CARD] = render_card(bundle).encode()
-    return contents
+    folder = card_folder(bundle)
+    card, pictures = whole_card(render_card(bundle, folder), folder)
+    contents |= {CARD: card.encode(), LICENSE: licence_of(bundle.config.dataset).text.encode()}
+    return contents | pictures
 
 
 def _tag_commit(api: HfApi, repo: str, tag: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -10,8 +11,10 @@ from typing import Any
 
 from pvae_zoo.conformance.stored import conformance_table, stored_matrix
 from pvae_zoo.contract.architecture import ImageShape
-from pvae_zoo.contract.config import describe_tensors
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.contract.licence import licence_of
+from pvae_zoo.explain.guide import guide_text
+from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, descent_text, levels_text
 from pvae_zoo.reporting.card_training import training_lines
 from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
@@ -46,7 +49,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     Raises:
         PvaeZooError: if the bundle does not say what a card says of the training.
     """
-    config, training = bundle.config, bundle.config.training
+    config, training, licence = bundle.config, bundle.config.training, licence_of(bundle.config.dataset)
     results = stored_evaluations(bundle)
     image, slope = config.image, config.steps["decoder_step"].geometry.slope
     wavefront = (
@@ -74,9 +77,10 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "made": _made(image, training),
         "last_value": image.levels - 1,
         "wavefront": wavefront,
-        "graphs": "\n".join(_graph_row(bundle, role) for role in config.roles),
+        "graphs": "\n".join(row for role in config.roles for row in _graph_rows(bundle, role)),
+        "guide": guide_text(config).strip(),
         "training": training_lines(bundle),
-        "terms": "; the weights are for research and education, as the photos are" if _for_research(bundle) else "",
+        "terms": "; the weights are for research and education, as the photos are" if licence.name else "",
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
@@ -140,7 +144,7 @@ def front_matter(bundle: Bundle) -> str:
     """
     from huggingface_hub import EvalResult, ModelCardData
 
-    trained_on = re.split(r" \(|,", bundle.config.dataset)[0]
+    licence, trained_on = licence_of(bundle.config.dataset), re.split(r" \(|,", bundle.config.dataset)[0]
 
     def result(row: dict[str, Any], metric: str, title: str, value: float) -> EvalResult:
         name = row["dataset"].removesuffix(".zip") or trained_on
@@ -159,8 +163,8 @@ def front_matter(bundle: Bundle) -> str:
         if row["iwae_nll_nats"] is not None:
             results.append(result(row, "iwae_nll_nats", "importance-weighted bound in nats", row["iwae_nll_nats"]))
     data = ModelCardData(
-        license="other" if _for_research(bundle) else "mit",
-        license_name="research-and-education" if _for_research(bundle) else None,
+        license=licence.hub,
+        license_name=licence.name,
         library_name="pvae-zoo",
         pipeline_tag=_TASK,
         tags=["onnx", "pixelvae", "vae", "pixelcnn", "autoregressive", "density-estimation"],
@@ -169,11 +173,6 @@ def front_matter(bundle: Bundle) -> str:
         eval_results=results or None,
     )
     return data.to_yaml().strip()
-
-
-def _for_research(bundle: Bundle) -> bool:
-    """Whether the words of the data set leave it to research: then the weights are for nothing else either."""
-    return "for research" in bundle.config.dataset
 
 
 def _made(image: ImageShape, training: dict[str, Any]) -> str:
@@ -192,6 +191,11 @@ def _conformance(bundle: Bundle) -> str:
     return f"{conformance_table(matrix)}\n\n{how}\n\n    pvae-zoo conformance {bundle.name}"
 
 
-def _graph_row(bundle: Bundle, role: str) -> str:
-    graph = bundle.config.graphs[role]
-    return f"| `{graph.file}` | {describe_tensors(graph.inputs, '`')} | {describe_tensors(graph.outputs, '`')} |"
+def _graph_rows(bundle: Bundle, role: str) -> Iterator[str]:
+    """Inputs and outputs of a graph, in our words and not in those that it brings."""
+    graph, words = bundle.config.graphs[role], tensor_words(bundle.config, role)
+    for kind, tensors in (("in", graph.inputs), ("out", graph.outputs)):
+        for tensor in tensors:
+            shape = f"{tensor.dtype} ({', '.join(map(str, tensor.shape))})"
+            meaning = words[tensor.name].replace("|", "\\|")  # else it would end the cell
+            yield f"| `{graph.file}` | {kind} | `{tensor.name}` | {shape} | {meaning} |"

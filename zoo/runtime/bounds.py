@@ -8,16 +8,14 @@ References:
 from __future__ import annotations
 
 import math
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
 from pvae_zoo.runtime import latents
-from pvae_zoo.runtime.networks import Check, Images, Networks
+from pvae_zoo.runtime.networks import Images, Networks
 from pvae_zoo.runtime.noise import content_key
 from pvae_zoo.runtime.scoring import Scores, log_mean_exp, merge_scores
+from pvae_zoo.runtime.side_by_side import Check, side_by_side
 
 
 def score(networks: Networks, images: Images, *, samples: int, seed: int, workers: int = 1) -> Scores:
@@ -29,26 +27,11 @@ def score(networks: Networks, images: Images, *, samples: int, seed: int, worker
     """
     rows = max(1, min(networks.score_batch // samples, math.ceil(len(images) / workers)))
     pieces = [images[start : start + rows] for start in range(0, len(images), rows)]
-    stop = threading.Event()
 
-    def check() -> None:
-        if stop.is_set():
-            raise _StoppedError
+    def one(piece: Images, check: Check) -> Scores:
+        return _score(networks, piece, samples=samples, seed=seed, check=check)
 
-    one = partial(_score, networks, samples=samples, seed=seed, check=check)
-    if min(workers, len(pieces)) == 1:
-        return merge_scores([one(piece) for piece in pieces])
-    with ThreadPoolExecutor(min(workers, len(pieces))) as pool:
-        try:
-            return merge_scores(list(pool.map(one, pieces)))
-        except BaseException:
-            stop.set()  # Ctrl-C must not wait for thousands of draws in the pieces of other workers
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-class _StoppedError(Exception):
-    """Ends a worker whose piece nobody waits for."""
+    return merge_scores(side_by_side(one, pieces, workers))
 
 
 def _score(networks: Networks, images: Images, *, samples: int, seed: int, check: Check) -> Scores:
@@ -57,10 +40,14 @@ def _score(networks: Networks, images: Images, *, samples: int, seed: int, check
     check()
     posteriors = networks.posteriors(images)
     keys = [content_key(one) for one in images]
-    z = latents.posterior_draws(networks, posteriors, seed, keys, samples)
+    z = latents.posterior_draws(networks, posteriors, seed, keys, samples, check)
     log_prob = networks.log_prob(np.repeat(images, samples, axis=0), z[0], check)
     # Cast first: NumPy casts while it sums in blocks that do not begin where an image does.
-    log_likelihood = log_prob.reshape(n * samples, -1).astype(np.float64).sum(axis=1)
+    flat, sums = log_prob.reshape(n * samples, -1), []
+    for start in range(0, len(flat), networks.score_batch):
+        check()
+        sums.append(flat[start : start + networks.score_batch].astype(np.float64).sum(axis=1))
+    log_likelihood = np.concatenate(sums)
     priors, q = networks.priors(z, check), [level.repeat(samples) for level in posteriors]
     kl = np.stack([level.kl(p) for level, p in zip(q, priors, strict=True)], axis=1)
     log_weights = log_likelihood + latents.log_prior(z, priors) - latents.log_posterior(z, q)

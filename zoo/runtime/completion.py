@@ -8,7 +8,6 @@ and the prior p(z1|z2), autoregressive over the places, draws the others given t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from pvae_zoo.runtime.filling import fill
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.scoring import Array, Gaussian
+from pvae_zoo.runtime.side_by_side import Check, side_by_side
 
 CANDIDATES = 64
 """Latents weighed for each image where they are drawn whole."""
@@ -104,11 +104,11 @@ def completed_z1(
     if candidates == 1:
         return drawn
 
-    def log_weights(chosen: slice) -> Array:
+    def log_weights(chosen: slice, check: Check) -> Array:
         rows = slice(chosen.start * candidates, chosen.stop * candidates)
-        log_prob = single.log_prob(np.repeat(filled[chosen], candidates, axis=0), drawn[rows])
+        log_prob = single.log_prob(np.repeat(filled[chosen], candidates, axis=0), drawn[rows], check)
         log_kept = np.where(np.repeat(keep[chosen], candidates, axis=0), log_prob, 0.0)
-        prior = single.priors([drawn[rows], above[rows]])[0]
+        prior = single.priors([drawn[rows], above[rows]], check)[0]
         assert prior is not None  # two levels
         log_held = prior.widened(temperature).log_prob(drawn[rows], held[rows])
         total: Array = log_kept.reshape(len(log_kept), -1).sum(axis=1, dtype=np.float64) + log_held
@@ -116,8 +116,7 @@ def completed_z1(
 
     at_once = max(1, min(single.score_batch // candidates, -(-n // workers)))
     parts = [slice(start, min(start + at_once, n)) for start in range(0, n, at_once)]
-    with ThreadPoolExecutor(min(workers, len(parts))) as pool:
-        weighed = np.concatenate(list(pool.map(log_weights, parts)))
+    weighed = np.concatenate(side_by_side(log_weights, parts, workers))
     picked = [_picked(row, seed, index) for row, index in zip(weighed, indices, strict=True)]
     chosen: Latent = drawn[np.arange(n) * candidates + picked]
     return chosen

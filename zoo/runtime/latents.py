@@ -7,7 +7,7 @@ a row: K draws of N images are ``(N * K, *latent_shape)``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,28 @@ def prior_noise(
     return [np.float32(temperature) * _normals(networks, seed, indices, level, level, samples) for level in levels]
 
 
-def posterior_noise(networks: Networks, seed: int, indices: Sequence[int], samples: int = 1) -> list[Latent]:
-    """As `prior_noise`, for draws from the posteriors: scoring and sampling share no noise."""
+def posterior_noise(
+    networks: Networks, seed: int, indices: Sequence[int], samples: int = 1, check: Callable[[], None] = lambda: None
+) -> list[Latent]:
+    """As `prior_noise`, for draws from the posteriors: scoring and sampling share no noise.
+
+    Args:
+        check: called now and then; what it raises ends the work.
+    """
     levels = range(1, networks.levels + 1)
-    return [_normals(networks, seed, indices, level, noise.POSTERIOR + level, samples) for level in levels]
+    return [_normals(networks, seed, indices, level, noise.POSTERIOR + level, samples, check) for level in levels]
 
 
 def posterior_draws(
-    networks: Networks, posteriors: Sequence[Gaussian], seed: int, indices: Sequence[int], samples: int = 1
+    networks: Networks,
+    posteriors: Sequence[Gaussian],
+    seed: int,
+    indices: Sequence[int],
+    samples: int = 1,
+    check: Callable[[], None] = lambda: None,
 ) -> list[Latent]:
-    """Draws of every level from q(z|x)."""
-    eps = posterior_noise(networks, seed, indices, samples)
+    """Draws of every level from q(z|x); see `posterior_noise` for ``check``."""
+    eps = posterior_noise(networks, seed, indices, samples, check)
     return [q.repeat(samples).sample(e) for q, e in zip(posteriors, eps, strict=True)]
 
 
@@ -80,8 +91,14 @@ def interpolate(start: Latent, end: Latent, steps: int) -> Latent:
 
 
 def _normals(
-    networks: Networks, seed: int, indices: Sequence[int], level: int, stage: int, samples: int
+    networks: Networks,
+    seed: int,
+    indices: Sequence[int],
+    level: int,
+    stage: int,
+    samples: int,
+    check: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     shape = networks.latent_shape(level)
-    drawn = noise.normals(noise.check_seed(seed), indices, stage, samples * math.prod(shape))
+    drawn = noise.normals(noise.check_seed(seed), indices, stage, samples * math.prod(shape), check)
     return drawn.reshape(len(indices) * samples, *shape)

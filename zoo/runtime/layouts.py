@@ -78,7 +78,7 @@ def read_mask(path: Path, image: ImageShape) -> NDArray[np.bool_]:
     """
     try:
         with open_regular(path) as file:  # a pipe would be waited for
-            picture, _ = decode_image(file.read(MAX_BYTES), 1, convert=True)
+            picture = decode_image(file.read(MAX_BYTES)).picture.convert("L")
     except OSError as error:
         raise PvaeZooError(f"the mask {path} cannot be read: {error.strerror}") from error
     except ImageError as error:

@@ -7,7 +7,6 @@ how.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -26,12 +25,13 @@ from pvae_zoo.runtime.sessions import (
     active_provider,
     certain_provider,
     open_session,
+    run_options,
 )
+from pvae_zoo.runtime.side_by_side import Check
 from pvae_zoo.runtime.wavefront import Order
 
 Images = NDArray[np.uint8]
 Latent = NDArray[np.float32]
-Check = Callable[[], None]
 
 SCORE_BATCH = {CPU: 16, CUDA: 256}
 """Rows of a whole-image graph at once: more than that leave a CPU's caches, fewer do not fill a GPU."""
@@ -42,6 +42,9 @@ ROWS = 16
 onnxruntime computes what is left over at the end of a tensor by other instructions, which round otherwise; where every
 tensor is a whole number of registers, a row's results are the same to the last bit at any place of any batch.
 """
+
+CONTEXT_AT_ONCE = 1 << 14
+"""Pixels of the context at once on a CPU: of 64x64, four images."""
 
 LOGITS_AT_ONCE = 1 << 24
 """Logits of the teacher-forced decoder at once, for a few hundred MiB (a colour image of 64x64 has 3 million)."""
@@ -182,8 +185,14 @@ class Networks:
         return self.pixel_sampler.draw(what, order=order, progress=progress)
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
-        multiple = _multiple(*z.shape[2:]) if z.ndim == 4 else ROWS
-        parts = [self._run(role, ["context"], {name: z[part]}, multiple)[0] for part in self._parts(len(z))]
+        image, multiple = self.config.image, _multiple(*z.shape[2:]) if z.ndim == 4 else ROWS
+        # Maps that need no filling up are grown a few at a time, so that an interrupt never waits long.
+        most = (
+            sys.maxsize
+            if multiple > 1 or self.provider != CPU
+            else max(1, CONTEXT_AT_ONCE // (image.height * image.width))
+        )
+        parts = [self._run(role, ["context"], {name: z[part]}, multiple)[0] for part in self._parts(len(z), most)]
         return np.concatenate(parts)
 
     def _parts(self, count: int, most: int = sys.maxsize) -> list[slice]:
@@ -195,7 +204,7 @@ class Networks:
         """Outputs of a whole-image graph for rows filled up with copies of the last one."""
         count = len(next(iter(feed.values())))
         rows = np.minimum(np.arange(count + -count % multiple), count - 1)
-        outputs = self.session(role).run(names, {name: values[rows] for name, values in feed.items()})
+        outputs = self.session(role).run(names, {name: values[rows] for name, values in feed.items()}, run_options())
         return [output[:count] for output in outputs]
 
 

@@ -15,7 +15,7 @@ Reference: Parallel Random Numbers: As Easy as 1, 2, 3 (Salmon et al., 2011).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ PIXELS = 0
 
 POSTERIOR = 1024
 """Added to a level's stage for draws from its posterior, so that scoring and sampling share no noise."""
+
+_BLOCK = 1 << 16
 
 RESAMPLING = 2048
 """Stage of the uniform that picks a latent among weighted candidates."""
@@ -53,9 +55,12 @@ def content_key(image: NDArray[np.uint8]) -> int:
     return int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "little")
 
 
+def _stream(seed: int, image: int, stage: int) -> np.random.Philox:
+    return np.random.Philox(key=np.array([seed, image], np.uint64), counter=np.array([0, 0, stage, 0], np.uint64))
+
+
 def _words(seed: int, image: int, stage: int, count: int) -> NDArray[np.uint64]:
-    stream = np.random.Philox(key=np.array([seed, image], np.uint64), counter=np.array([0, 0, stage, 0], np.uint64))
-    return stream.random_raw(count)
+    return _stream(seed, image, stage).random_raw(count)
 
 
 def uniforms(seed: int, images: Sequence[int], stage: int, count: int) -> NDArray[np.float32]:
@@ -74,16 +79,26 @@ def uniforms(seed: int, images: Sequence[int], stage: int, count: int) -> NDArra
     return (np.array(rows, np.uint64).reshape(len(images), count) * 2.0**-24).astype(np.float32)
 
 
-def normals(seed: int, images: Sequence[int], stage: int, count: int) -> NDArray[np.float32]:
+def normals(
+    seed: int, images: Sequence[int], stage: int, count: int, check: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
     """Standard normals by Box and Muller's transform, two raw words a pair, computed in float64.
+
+    Args:
+        check: called between blocks of numbers; what it raises ends the work.
 
     Returns:
         float32 ``(len(images), count)``; more of them continue the same stream.
     """
-    pairs = (count + 1) // 2
-    rows = [_words(seed, image, stage, 2 * pairs) >> np.uint64(11) for image in images]
-    u = np.array(rows, np.uint64).reshape(len(images), pairs, 2) * 2.0**-53
-    radius = np.sqrt(-2.0 * np.log1p(-u[..., 0]))
-    angle = 2.0 * np.pi * u[..., 1]
-    pair = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return pair.reshape(len(images), 2 * pairs)[:, :count].astype(np.float32)
+    drawn = np.empty((len(images), count), np.float32)
+    for row, image in zip(drawn, images, strict=True):
+        stream = _stream(seed, image, stage)
+        for start in range(0, count, _BLOCK):  # that many at once stay in the caches
+            check()
+            block = row[start : start + _BLOCK]
+            u = (stream.random_raw(len(block) + len(block) % 2) >> np.uint64(11)) * 2.0**-53
+            radius = np.sqrt(-2.0 * np.log1p(-u[0::2]))
+            angle = 2.0 * np.pi * u[1::2]
+            block[0::2] = radius * np.cos(angle)
+            block[1::2] = (radius * np.sin(angle))[: len(block) // 2]
+    return drawn

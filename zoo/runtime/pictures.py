@@ -35,7 +35,7 @@ _GAP_VALUE = 64  # dark grey: neither the black nor the white of a digit's backg
 def to_picture(images: NDArray[np.uint8], levels: int) -> Image.Image:
     """One image ``(C, H, W)`` as a Pillow picture of mode L or RGB, its levels spread over 0..255.
 
-    `pvae_zoo.data.decoding.read_noted` gives the same levels back.
+    `pvae_zoo.data.fit.read_noted` gives the same levels back.
 
     Raises:
         PvaeZooError: unless C is 1 or 3.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,13 @@ from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.scoring import Scores
 
 BATCH = 64
+
+T = TypeVar("T")
+Read = Callable[[ImageSource], tuple[NDArray[np.uint8], str | None] | ImageError]
+"""Gives an image ``(C, H, W)`` with a note on it, or why it cannot be used."""
+
+DRAWS = 1024
+"""Draws of latents before the next rows are known, of all images that are scored at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,10 @@ class Row:
     figures: Figures | None
     reason: str | None = None
     note: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.figures is None
 
     def as_dict(self) -> dict[str, Any]:
         """The row as reports and part files have it."""
@@ -106,7 +117,7 @@ class Summary:
 def score_files(
     model: Model,
     sources: Sequence[ImageSource],
-    read: Callable[[ImageSource], tuple[NDArray[np.uint8], str | None] | ImageError],
+    read: Read,
     *,
     samples: int = 1,
     seed: int = 0,
@@ -124,18 +135,40 @@ def score_files(
         seed: of the draws.
         batch_size: images in memory at once.
     """
+
+    def figures(images: NDArray[np.uint8]) -> Iterator[Figures]:
+        return _figures(model.nll(images, samples=samples, seed=seed))
+
+    # Fewer of many draws each: a row is there as soon as it is known, and an interrupt keeps it.
+    at_once = max(1, min(batch_size, max(model.threads, DRAWS // samples)))
+    for source, result, note in in_slices(sources, read, figures, at_once):
+        if isinstance(result, ImageError):
+            yield Row(source.name, None, reason=str(result))
+        else:
+            yield Row(source.name, result, note=note)
+
+
+def in_slices(
+    sources: Sequence[ImageSource], read: Read, work: Callable[[NDArray[np.uint8]], Iterator[T]], batch_size: int
+) -> Iterator[tuple[ImageSource, T | ImageError, str | None]]:
+    """Work on images a slice at a time: what came of each, in their order, and the note on it.
+
+    Args:
+        sources: opened when their slice is read.
+        read: see `score_files`; an image that cannot be used stands in its row, and ``work`` does not see it.
+        work: from images ``(N, C, H, W)`` to one result each.
+        batch_size: images in memory at once.
+    """
     for start in range(0, len(sources), batch_size):
         batch = sources[start : start + batch_size]
-        results = [read(source) for source in batch]
-        images = [result[0] for result in results if not isinstance(result, ImageError)]
-        figures: Iterator[Figures] = iter(())
-        if images:
-            figures = _figures(model.nll(np.stack(images), samples=samples, seed=seed))
-        for source, result in zip(batch, results, strict=True):
+        found = [read(source) for source in batch]
+        images = [result[0] for result in found if not isinstance(result, ImageError)]
+        results: Iterator[T] = work(np.stack(images)) if images else iter(())
+        for source, result in zip(batch, found, strict=True):
             if isinstance(result, ImageError):
-                yield Row(source.name, None, reason=str(result))
+                yield source, result, None
             else:
-                yield Row(source.name, next(figures), note=result[1])
+                yield source, next(results), result[1]
 
 
 def _figures(scores: Scores) -> Iterator[Figures]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import warnings
+from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.interrupts import while_stopping
 
 Device = Literal["auto", "cpu", "cuda"]
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
@@ -91,6 +93,14 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
             "run pvae-zoo doctor to see which; or use --device cpu"
         )
     return session
+
+
+@cache
+def run_options() -> Any:
+    """Options for the runs of sessions that a signal is to end between two operators, wherever Python is then."""
+    options = import_onnxruntime().RunOptions()
+    while_stopping(lambda on: setattr(options, "terminate", on))
+    return options
 
 
 def certain_provider(device: Device) -> str | None:

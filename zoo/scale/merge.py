@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Generic
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.runtime.score_files import Row
-from pvae_zoo.scale.headers import Header, check_same, read_header
+from pvae_zoo.scale.headers import HeaderT, RowT, check_same, read_header
 from pvae_zoo.scale.parts import read_rows
 from pvae_zoo.scale.shards import Shard
 
@@ -16,39 +16,43 @@ SHOWN = 8
 """Missing shards that are named."""
 
 
-class ScoredParts:
-    """The parts of scores in a folder, all of them whole; a row at a time is in memory.
+class Parts(Generic[HeaderT, RowT]):
+    """The parts of a kind in a folder, all of them whole; a row at a time is in memory.
 
     Args:
         folder: has the parts of one run.
+        kind: of their first lines, whose rows are ``RowT``.
+
+    Attributes:
+        headers: the first lines of all parts; they differ in `Header.shard` alone.
 
     Raises:
         PvaeZooError: if one is missing, damaged or of another run, with the command that makes it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        paths = complete_set(folder, "part", ".jsonl", "nll")
-        self.headers = [read_header(path) for path in paths]
-        for path, header, number in zip(paths, self.headers, range(1, len(paths) + 1), strict=True):
+    def __init__(self, folder: Path, kind: type[HeaderT]) -> None:
+        self._kind: Any = kind
+        self._paths = complete_set(folder, kind.prefix, ".jsonl", kind.command)
+        self.headers = [read_header(path, kind) for path in self._paths]
+        for number, (path, header) in enumerate(zip(self._paths, self.headers, strict=True), start=1):
             check_same(path, header, self.headers[0])
-            if (header.shard, header.shards) != (number, len(paths)):
+            if (header.shard, header.shards) != (number, len(self._paths)):
                 raise PvaeZooError(f"{path} holds shard {header.shard}/{header.shards}: give it its own name again")
-            for _ in read_rows(path):  # all of it before anything is printed
+            for _ in read_rows(path, self._kind):  # all of it before anything is printed
                 pass
-        self._paths = paths
 
     @property
-    def header(self) -> Header:
+    def header(self) -> HeaderT:
         """What all parts have in common (`Header.shard` is that of the first)."""
         return self.headers[0]
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[RowT]:
         """The rows of all images in their order."""
         for path in self._paths:
-            yield from read_rows(path)
+            yield from read_rows(path, self._kind)
 
 
-def part_names(folder: Path, prefix: str, suffix: str) -> dict[Path, Shard]:
+def part_names(folder: Path, prefix: str, suffix: str = ".jsonl") -> dict[Path, Shard]:
     """The complete parts in a folder, in the order of their names.
 
     Raises:

@@ -1,8 +1,9 @@
-"""Part files of scores: one JSON line for what was asked, then one for each image, in the order of the images.
+"""Part files of rows: one JSON line for what was asked, then one for each image, in the order of the images.
 
 A part grows as ``part-0003-of-0008.jsonl.partial`` and gets its name without ``.partial`` once it is whole. Whatever
 stops the work leaves whole rows and perhaps a torn one, which is dropped: a rerun goes on after the last whole row. It
-does so only if the first line is what it would write itself, so that figures of two models never share a file.
+does so only if the first line is what it would write itself, so that figures of two models never share a file. What a
+line means is the business of the header (`pvae_zoo.scale.headers.Header.row`).
 """
 
 from __future__ import annotations
@@ -11,40 +12,34 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from io import BufferedRandom
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from filelock import FileLock, Timeout
 
 from pvae_zoo.base.atomic import write_error
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.runtime.score_files import Row
-from pvae_zoo.scale.headers import Header, check_same, parse_header, read_header
-from pvae_zoo.scale.shards import Shard
+from pvae_zoo.scale.headers import Header, RowT, check_same, parse_header, read_header
+from pvae_zoo.scale.tasks import Part
 
 PARTIAL = ".partial"
 
 
-def part_path(folder: Path, shard: Shard) -> Path:
-    return folder / f"part-{shard.name}.jsonl"
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a complete part.
+def read_rows(path: Path, kind: type[Header[RowT]]) -> Iterator[RowT]:
+    """The rows of a complete part of a kind.
 
     Raises:
         PvaeZooError: if it is not whole, naming the first image that is missing or out of place.
     """
-    header = read_header(path)
+    header = read_header(path, kind)
     wanted = iter(header.block)
     again = f"delete it and run --shard {header.shard}/{header.shards} again"
     with path.open("rb") as file:
         file.readline()
         for line in file:
-            index, row = _parsed_row(line) or (None, None)
+            index, row = _parsed_row(line, kind) or (None, None)
             expected = next(wanted, None)
             if row is None or index != expected:
                 raise PvaeZooError(f"{path} is damaged where image {expected} should be: {again}")
@@ -54,27 +49,10 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise PvaeZooError(f"{path} is cut short before image {missing}: {again}")
 
 
-@dataclass(frozen=True)
-class Part:
-    """A complete part.
-
-    Attributes:
-        path: its file.
-        count: images in it.
-        failed: those of them without figures.
-        was_there: it was complete before.
-    """
-
-    path: Path
-    count: int
-    failed: int
-    was_there: bool
-
-
 def write_part(
     folder: Path,
-    header: Header,
-    score: Callable[[int], Iterator[Row]],
+    header: Header[RowT],
+    score: Callable[[int], Iterator[RowT]],
     *,
     batch_size: int,
     progress: Callable[[int], None] = lambda done: None,
@@ -91,23 +69,32 @@ def write_part(
     Raises:
         PvaeZooError: if a part of another run is in the way, or the folder cannot be written.
     """
-    path = part_path(folder, Shard(header.shard, header.shards))
+    path = header.path(folder)
     if path.exists():
-        check_same(path, read_header(path), header)
-        failed = [row.figures is None for row in read_rows(path)]
-        return Part(path, len(failed), sum(failed), was_there=True)
+        check_same(path, read_header(path, type(header)), header)
+        return whole_part(path, type(header))
     with _growing(path, header) as part:
-        progress(part.done)
-        rows = score(part.done)
+        progress(kept := part.done)
+        rows = score(kept)
         while batch := list(islice(rows, batch_size)):
             part.add(batch)
             progress(part.done)
         part.finish()
-        return Part(path, part.done, part.failed, was_there=False)
+        return Part(path=path, count=part.done, failed=part.failed, kept=kept)
+
+
+def whole_part(path: Path, kind: type[Header[RowT]]) -> Part:
+    """The part that is in a file.
+
+    Raises:
+        PvaeZooError: if it is not whole.
+    """
+    failed = [row.failed for row in read_rows(path, kind)]
+    return Part(path=path, count=len(failed), failed=sum(failed), kept=len(failed), was_there=True)
 
 
 @contextmanager
-def _growing(path: Path, header: Header) -> Iterator[_Growing]:
+def _growing(path: Path, header: Header[RowT]) -> Iterator[_Growing[RowT]]:
     """The part as far as it is, to go on with; a second process is kept from it."""
     partial = path.with_name(path.name + PARTIAL)
     try:
@@ -118,15 +105,15 @@ def _growing(path: Path, header: Header) -> Iterator[_Growing]:
         raise write_error(partial, error) from error
 
 
-class _Growing:
-    """A part that is being written: ``done`` rows so far, ``failed`` of them without figures."""
+class _Growing(Generic[RowT]):
+    """A part that is being written: ``done`` rows so far, ``failed`` of them of images that could not be used."""
 
-    def __init__(self, path: Path, partial: Path, file: BufferedRandom, header: Header) -> None:
+    def __init__(self, path: Path, partial: Path, file: BufferedRandom, header: Header[RowT]) -> None:
         self._path, self._partial, self._file, self._header = path, partial, file, header
         self.done = self.failed = 0
         self._resume()
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: Sequence[RowT]) -> None:
         """Append rows and see them on the disk."""
         for row in rows:
             self._file.write(_line({"index": self._header.block[self.done], **row.as_dict()}))
@@ -139,7 +126,7 @@ class _Growing:
         Raises:
             PvaeZooError: if it is not whole after all, because two processes wrote it.
         """
-        for _ in read_rows(self._partial):
+        for _ in read_rows(self._partial, type(self._header)):
             pass
         os.replace(self._partial, self._path)
 
@@ -148,13 +135,13 @@ class _Growing:
         if not line.endswith(b"\n"):
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(_line(asdict(self._header)))
+            self._file.write(_line(self._header.as_dict()))
             self._sync()
             return
-        check_same(self._partial, parse_header(self._partial, line), self._header)
+        check_same(self._partial, parse_header(self._partial, line, type(self._header)), self._header)
         end = self._file.tell()
         while self.done < len(self._header.block):
-            index, row = _parsed_row(self._file.readline()) or (None, None)
+            index, row = _parsed_row(self._file.readline(), type(self._header)) or (None, None)
             if row is None or index != self._header.block[self.done]:
                 break
             self._count(row)
@@ -162,9 +149,9 @@ class _Growing:
         self._file.seek(end)
         self._file.truncate()
 
-    def _count(self, row: Row) -> None:
+    def _count(self, row: RowT) -> None:
         self.done += 1
-        self.failed += row.figures is None
+        self.failed += row.failed
 
     def _sync(self) -> None:
         self._file.flush()
@@ -199,10 +186,10 @@ def _line(data: dict[str, Any]) -> bytes:
     return json.dumps(data).encode("ascii") + b"\n"
 
 
-def _parsed_row(line: bytes) -> tuple[int, Row] | None:
+def _parsed_row(line: bytes, kind: type[Header[RowT]]) -> tuple[int, RowT] | None:
     data = _parsed(line)
     try:
-        return None if data is None else (data.pop("index"), Row.from_dict(data))
+        return None if data is None else (data.pop("index"), kind.row(data))
     except (KeyError, TypeError):
         return None
 

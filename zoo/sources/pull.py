@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from pvae_zoo.base.atomic import atomic_write, write_error
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.contract.folder import CARD, CONFIG, MEASURED, Bundle
+from pvae_zoo.contract.folder import CONFIG, MEASURED, Bundle
 from pvae_zoo.sources import registry
 from pvae_zoo.sources.names import FolderName, HubName, ModelName, ZooName
 from pvae_zoo.sources.registry import identify, published, resolve
+from pvae_zoo.sources.standing import standing_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,17 +90,8 @@ def plan(model: str) -> Plan:
     return Plan(source=str(pinned), files=files, missing=missing)
 
 
-def model_card(bundle: Bundle) -> bytes | None:
-    """The card that ships with the package, or the one in the bundle."""
-    if bundle.folder.parent == registry.bundles_folder():
-        shipped = resources.files("pvae_zoo.model_cards") / f"{bundle.folder.name}.md"
-        return shipped.read_bytes() if shipped.is_file() else None
-    own = bundle.folder / CARD
-    return own.read_bytes() if own.is_file() else None
-
-
 def copy_bundle(bundle: Bundle, folder: Path, *, force: bool = False) -> list[Path]:
-    """Copy a bundle and its card to a folder that any runtime can load from.
+    """Copy a bundle to a folder that stands alone and that any runtime can load from: licence, card and pictures too.
 
     Every file is whole or absent, and ``config.json`` comes last, so a copy that was stopped is no bundle yet.
 
@@ -117,9 +108,7 @@ def copy_bundle(bundle: Bundle, folder: Path, *, force: bool = False) -> list[Pa
     """
     contents = {spec.file: bundle.read(spec) for spec in bundle.files()}
     contents |= {name: (bundle.folder / name).read_bytes() for name in MEASURED if (bundle.folder / name).is_file()}
-    card = model_card(bundle)
-    if card is not None:
-        contents[CARD] = card
+    contents |= standing_files(bundle)
     contents[CONFIG] = (bundle.folder / CONFIG).read_bytes()
     try:
         kept = {name for name, data in contents.items() if _holds(folder / name, data, force)}

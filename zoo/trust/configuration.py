@@ -37,7 +37,7 @@ _DEPTH = 8
 def screen_config(config: BundleConfig) -> list[str]:
     """What in a config is out of bounds, a line each; empty if nothing is."""
     problems = [*_texts(config), *_files(config), *_shapes(config), *_steps(config)]
-    for key in ("training", "recipe", "progress"):
+    for key in ("training", "recipe", "progress", "guide"):
         problems += _plain(key, getattr(config, key))
     return problems or [*_architecture((config.recipe or {}).get("model"))]
 

@@ -25,19 +25,20 @@ from pvae_zoo.trust.limits import ENTRIES, GRAPH_BYTES, METADATA_BYTES, TENSOR_E
 
 OPERATORS = frozenset(
     {
-        "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather", "GatherND",
-        "Gemm", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum", "Reshape",
-        "Resize", "ScatterND", "Sigmoid", "Slice", "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose",
-        "Unsqueeze", "Where",
+        "Add", "ArgMax", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather",
+        "GatherND", "Gemm", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum",
+        "Reshape", "Resize", "ScatterND", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh",
+        "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
 """Of the default domain: those that the export uses."""
 
 IR_VERSIONS = frozenset({8})
-OPSETS = frozenset({18})
+OPSETS = frozenset({13})
 
 _INT, _INTS, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.STRING
 ATTRIBUTES = {
+    "axes": _INTS,
     "axis": _INT,
     "batch_dims": _INT,
     "coordinate_transformation_mode": _STRING,
@@ -53,7 +54,6 @@ ATTRIBUTES = {
 """Their attributes, none of which can hold a tensor or a graph."""
 
 SHAPE_INPUTS = {
-    "ReduceMax": (1,),
     "ReduceSum": (1,),
     "Reshape": (1,),
     "Resize": (1, 2, 3),
@@ -65,14 +65,23 @@ SHAPE_INPUTS = {
 """Inputs whose values decide the shape of an output."""
 
 _FIELDS = {
-    "ModelProto": {"ir_version", "producer_name", "doc_string", "graph", "opset_import", "metadata_props"},
+    "ModelProto": {
+        "ir_version",
+        "producer_name",
+        "producer_version",
+        "model_version",
+        "doc_string",
+        "graph",
+        "opset_import",
+        "metadata_props",
+    },
     "OperatorSetIdProto": {"domain", "version"},
     "StringStringEntryProto": {"key", "value"},
     "GraphProto": {"node", "name", "initializer", "doc_string", "input", "output"},
     "NodeProto": {"input", "output", "name", "op_type", "domain", "attribute"},
     "AttributeProto": {"name", "type", "i", "ints", "s"},
     "TensorProto": {"dims", "data_type", "name", "raw_data"},
-    "ValueInfoProto": {"name", "type"},
+    "ValueInfoProto": {"name", "type", "doc_string"},
     "TypeProto": {"tensor_type"},
     "Tensor": {"elem_type", "shape"},
     "TensorShapeProto": {"dim"},
@@ -82,6 +91,8 @@ _CONSTANTS = {onnx.TensorProto.FLOAT: 4, onnx.TensorProto.FLOAT16: 2, onnx.Tenso
 """Bytes of an element of each type that constants have."""
 _TYPES = {"float32": onnx.TensorProto.FLOAT, "int64": onnx.TensorProto.INT64, "uint8": onnx.TensorProto.UINT8}
 _FLATBUFFER = b"ORTM"
+_TEXT = 1000
+"""Characters of a line that describes something."""
 
 
 def screen_graph(data: bytes, spec: GraphSpec, role: str) -> list[str]:
@@ -121,6 +132,7 @@ def _problems(data: bytes, spec: GraphSpec) -> Iterator[str]:
     if foreign:  # the checks below count on what they read
         return
     yield from _versions(model)
+    yield from _texts(model)
     yield from _nodes(model.graph)
     yield from _constants(model.graph)
     yield from _signature("inputs", spec.inputs, model.graph.input)
@@ -167,6 +179,15 @@ def _versions(model: Any) -> Iterator[str]:
     # A host that has ORT_LOAD_CONFIG_FROM_MODEL set would obey it; all other keys mean nothing to onnxruntime.
     if any(entry.key == "ort_config" for entry in model.metadata_props):
         yield "metadata that configures onnxruntime"
+
+
+def _texts(model: Any) -> Iterator[str]:
+    """Lines for people, which viewers of graphs show: printable, and not a book."""
+    tensors = [*model.graph.input, *model.graph.output]
+    texts = [model.producer_version, model.doc_string, model.graph.doc_string, *(t.doc_string for t in tensors)]
+    for text in texts:
+        if len(text) > _TEXT or not text.isprintable():
+            yield f"it says '{shown(text)}', not a line of at most {_TEXT} printable characters"
 
 
 def _nodes(graph: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ import zipfile
 from pvae_zoo.base.printable import shown
 from pvae_zoo.trust.limits import GOLDEN_BYTES
 
-_ARRAYS = 64
+_ARRAYS = 128
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 

@@ -23,6 +23,7 @@ from pvae_zoo.data.image_store import Images, Split
 from pvae_zoo.data.memory import available_memory
 from pvae_zoo.data.own_folders import find_stores
 from pvae_zoo.data.survey import Survey, folder_name, survey
+from pvae_zoo.data.survey_words import card_lines
 from pvae_zoo.export.bundle import halved
 from pvae_zoo.export.given import given_weights
 from pvae_zoo.reporting.codecs import WEBP, measure_codecs
@@ -38,7 +39,6 @@ from pvae_zoo.tuning.pictures import COLUMNS, draw_progress
 from pvae_zoo.tuning.plan import Plan, begin_anew, finished, save_plan, stored_plan
 from pvae_zoo.tuning.settings import ALONE, LOOKS, RATE, batch_size, planned_steps, step_seconds, tuned, with_steps
 from pvae_zoo.tuning.wish import Wish, weights_sha256
-from pvae_zoo.tuning.words import card_lines
 
 VALIDATED_AT_MOST = 128
 """Validation images that are looked at while it learns; all of them are measured at the end."""
@@ -78,7 +78,9 @@ class FineTuning:
         stores = find_stores(
             wish.folders, image, binarize="refuse" if wish.binarize is None else "threshold", fitting=self.fitting
         )
-        self.survey = survey(stores, image.levels, " and ".join(map(str, wish.folders)), progress)
+        self.survey = survey(
+            stores, image, " and ".join(map(str, wish.folders)), augmentation=self.base.recipe.data, progress=progress
+        )  # fmt: skip
         return self.survey
 
     def settle(self, *, writes: bool = True) -> Plan:
@@ -102,7 +104,7 @@ class FineTuning:
             dataset=self._dataset(), reading=card_lines(
                 self.survey, self.fitting, self.base.recipe.data, folder_name(wish.folders)
             ),
-            binarize=wish.binarize is not None, batch=batch, learning_rate=asked.learning_rate,
+            binarize=wish.binarize is not None or wish.prepare, batch=batch, learning_rate=asked.learning_rate,
         )  # fmt: skip
         stored = self._stored(asked)
         self.plan = stored or self._planned(asked)

@@ -32,6 +32,7 @@ class Wish:
         learning_rate: the highest, None for the usual one.
         binarize: for black-and-white models, the threshold.
         invert: swap light and dark.
+        prepare: make digits as MNIST has them.
         enlarge: highest factor.
         device: "cpu" or "cuda".
         run: folder of the run.
@@ -48,6 +49,7 @@ class Wish:
     learning_rate: float | None = None
     binarize: int | None = None
     invert: bool = False
+    prepare: bool = False
     enlarge: float = 1.0
     device: str = "cpu"
     run: Path
@@ -85,7 +87,8 @@ class Wish:
     def fitting(self, image: ImageShape, *, windows: bool) -> Fitting:
         """How the images are brought to the model's size."""
         return Fitting(
-            image=image, windows=windows, enlarge=self.enlarge, binarize=self.binarize, invert=self.invert
+            image=image, windows=windows, enlarge=self.enlarge, binarize=self.binarize, invert=self.invert,
+            prepare=self.prepare,
         )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data import image_kinds
-from pvae_zoo.data.decoding import MAX_PIXELS, read_noted
-from pvae_zoo.data.fit import Fit
+from pvae_zoo.data.decoding import MAX_PIXELS
+from pvae_zoo.data.fit import Fit, read_noted
 from pvae_zoo.data.images import ImageError, ImageSource, find_images
 from pvae_zoo.data.jpeg_xl import JpegXlHeader, read_header
 
@@ -45,7 +45,7 @@ def source_of(path: Path, data: bytes) -> ImageSource:
 
 
 def read_image(source: ImageSource, image: ImageShape, **options) -> np.ndarray:
-    return read_noted(source, image, **options)[0]
+    return read_noted(source, image, Fit(**options))[0]
 
 
 def refusal(source: ImageSource, image: ImageShape, **options) -> str:
@@ -263,7 +263,7 @@ def test_one_flipped_bit_in_a_png_is_noticed(tmp_path: Path):
 
 def test_colour_for_a_grey_model(tmp_path: Path):
     source = saved(tmp_path / "x.png", RAINBOW)
-    assert refusal(source, GREY) == "is in colour, the model takes grey images: add --convert"
+    assert refusal(source, GREY) == "is in colour, the model takes grey: add --convert"
     expected = np.asarray(Image.fromarray(RAINBOW).convert("L"))
     assert np.array_equal(read_image(source, GREY, convert=True), expected[None])
 
@@ -271,10 +271,9 @@ def test_colour_for_a_grey_model(tmp_path: Path):
 def test_size(tmp_path: Path):
     source = saved(tmp_path / "x.png", Image.new("L", (32, 30), 77))
     assert refusal(source, GREY) == "is 32x30, the model takes 6x4: add --resize"
-    assert refusal(source, BINARY) == "is 32x30, the model takes 6x4: add --resize --binarize 128"
-    assert refusal(source, BINARY, resize=True) == (
-        "is 32x30, the model takes 6x4 in black and white, and resizing makes greys: add --binarize 128 to --resize"
-    )
+    size = "is 32x30, the model takes 6x4"
+    assert refusal(source, BINARY) == f"{size} in black and white: add --prepare, or --resize --binarize 128"
+    assert refusal(source, BINARY, resize=True) == f"{size} in black and white: add --binarize 128"
     assert (read_image(source, GREY, resize=True) == 77).all()
     assert (read_image(source, BINARY, resize=True, binarize=77) == 1).all()
 
@@ -291,15 +290,14 @@ def test_what_is_tiny_is_blown_up_only_when_asked(tmp_path: Path):
     half, less = (saved(tmp_path / f"{w}.png", Image.new("L", (w, 4), 9)) for w in (3, 2))
     assert (read_image(half, GREY, resize=True) == 9).all()
     sizes = "is 2x4, the model takes 6x4"
-    assert (
-        refusal(less, GREY, resize=True) == f"{sizes}, more than twice as much: add --enlarge if it is to be blown up"
-    )
+    assert refusal(less, GREY, resize=True) == f"{sizes}: add --enlarge"
     assert refusal(less, GREY) == f"{sizes}: add --resize --enlarge"
-    assert refusal(less, BINARY) == f"{sizes}: add --resize --enlarge --binarize 128"
-    assert refusal(less, BINARY, resize=True).endswith("add --enlarge --binarize 128 if it is to be blown up")
+    both = f"{sizes} in black and white: add"
+    assert refusal(less, BINARY) == f"{both} --prepare --enlarge, or --resize --enlarge --binarize 128"
+    assert refusal(less, BINARY, resize=True) == f"{both} --enlarge --binarize 128"
     assert (read_image(less, GREY, resize=True, enlarge=True) == 9).all()
     assert (Fit(resize=True, enlarge=True).read(less, GREY)[0] == 9).all()
-    with pytest.raises(PvaeZooError, match="--enlarge lets --resize blow up tiny images: add --resize"):
+    with pytest.raises(PvaeZooError, match="--enlarge lets --resize and --prepare blow up tiny images: add one"):
         Fit(enlarge=True)
 
 
@@ -321,7 +319,7 @@ def test_black_and_white(tmp_path: Path):
 
 def test_grey_for_a_black_and_white_model(tmp_path: Path):
     source = saved(tmp_path / "x.png", RAMP)
-    assert refusal(source, BINARY) == "has grey values, the model takes black and white: add --binarize 128"
+    assert refusal(source, BINARY) == "is in greys, the model takes black and white: add --binarize 128"
     assert np.array_equal(read_image(source, BINARY, binarize=50), RAMP[None] >= 50)
     nearly_black = saved(tmp_path / "y.png", CHECKS // 255)
     assert refusal(nearly_black, BINARY) == (

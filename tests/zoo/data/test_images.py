@@ -16,7 +16,7 @@ from PIL import Image
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.archives import Archives
-from pvae_zoo.data.decoding import read_noted
+from pvae_zoo.data.fit import read_noted
 from pvae_zoo.data.images import ImageError, ImageSource, find_images
 
 GREY = ImageShape(channels=1, height=4, width=6, levels=256)

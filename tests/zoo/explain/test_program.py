@@ -47,6 +47,25 @@ def test_the_python_program_runs_alone_with_what_it_says(tmp_path):
     assert np.array_equal(picture(tmp_path / "mnist.pgm", bundle.config.image), sampled(bundle))
 
 
+def test_run_where_the_graphs_are_not_the_python_program_says_what_brings_them(gates, tmp_path):
+    (tmp_path / "sample.py").write_text(program(gates.bundle.config, "python"))
+    for arguments, folder in ((["0", "x.pgm", "there"], "there"), ([], "tiny")):
+        ended = subprocess.run([sys.executable, "sample.py", *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 1 and ended.stdout == ""
+        assert ended.stderr == f"{folder} has no graphs: pvae-zoo pull tiny --to {folder} brings them\n"
+
+
+def test_run_where_the_graphs_are_not_the_javascript_program_says_what_brings_them(gates, tmp_path):
+    found = find(RUNTIMES["onnxruntime-node"])
+    if isinstance(found, str):
+        pytest.skip(f"needs onnxruntime-node: {found}")
+    (tmp_path / "node_modules").symlink_to(found.folder.parent)
+    (tmp_path / "sample.mjs").write_text(program(gates.bundle.config, "javascript"))
+    ended = subprocess.run(["node", "sample.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert ended.stderr == "tiny has no graphs: pvae-zoo pull tiny --to tiny brings them\n"
+
+
 @pytest.mark.parametrize("package", ["onnxruntime-node", "onnxruntime-web"])
 @pytest.mark.parametrize("model", ["gates", "colour", "levels", "mnist"])
 def test_the_javascript_program_draws_what_sample_draws(request, tmp_path, model, package):

@@ -116,7 +116,7 @@ def test_masks_of_nearly_all_or_nothing(model, kept):
 def test_the_candidate_that_explains_the_kept_pixels_is_picked(model, monkeypatch):
     images, keep = random_images(model, 40), np.broadcast_to(half(), (40, 1, 7, 6))
 
-    def first_value(self, images, z1):
+    def first_value(self, images, z1, check):
         """A likelihood that wants a large value at a place that is drawn."""
         return np.broadcast_to(3.0 * z1[:, :1, 3:, 2:], images.shape).astype(np.float32)
 

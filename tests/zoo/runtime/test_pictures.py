@@ -16,7 +16,7 @@ from PIL import Image
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
-from pvae_zoo.data.decoding import read_noted
+from pvae_zoo.data.fit import read_noted
 from pvae_zoo.data.images import find_images
 from pvae_zoo.runtime.pictures import check_target, read_metadata, save_grid, save_images, to_picture
 

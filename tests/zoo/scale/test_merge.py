@@ -1,9 +1,9 @@
 import tracemalloc
 
 from pvae_zoo.runtime.score_files import Figures, Row, Summary
-from pvae_zoo.scale.headers import Header
-from pvae_zoo.scale.merge import ScoredParts
 from pvae_zoo.scale.parts import write_part
+from pvae_zoo.scale.scoring import ScoredParts
+from pvae_zoo.scale.scoring import ScoreHeader as Header
 from pvae_zoo.scale.shards import Shard
 
 

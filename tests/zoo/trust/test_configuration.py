@@ -98,7 +98,7 @@ CHANGES = {
     "canvas": (lambda d: step(d)["canvases"][0].update(channels=MUCH), "channels of canvas_pixels is 1000000000000"),
     "canvas name": (lambda d: step(d)["canvases"][0].update(name="\x1b"), "it says '\\x1b', which is no line"),
     "no canvases": (lambda d: step(d).update(canvases=[]), "number of canvases is 0"),
-    "canvases": (lambda d: step(d).update(canvases=step(d)["canvases"] * 200), "number of canvases is 600"),
+    "canvases": (lambda d: step(d).update(canvases=step(d)["canvases"] * 300), "number of canvases is 600"),
     "canvases together": (
         lambda d: step(d).update(canvases=[{"name": "c", "channels": 1 << 16}] * 100),
         "bytes to draw an image is",
@@ -119,6 +119,9 @@ CHANGES = {
     "recipe key": (lambda d: d["recipe"].update({"\x1b[2J": 1}), "it says '\\x1b[2J', which is no line"),
     "recipe depth": (lambda d: d["recipe"].update(model=nested(50)), "recipe is nested more than 8 deep"),
     "recipe number": (lambda d: d["recipe"]["training"].update(seed=10**4000), "it says 1000"),
+    "guide": (lambda d: d["guide"].update(Noise=["\x1b[2J"]), "it says '\\x1b[2J', which is no line"),
+    "guide in a line": (lambda d: d["guide"].update(Noise=["a" * 1001]), "guide says 'aaa"),
+    "guide of numbers": (lambda d: d["guide"].update(Noise=[1]), "is not valid: wrong value type for field"),
     "progress": (lambda d: d["progress"].update(hardware="a\nb"), "which is no line of printable characters"),
     "progress number": (lambda d: d["progress"].update(best_elbo=float("-1e999")), "it says -inf"),
     "channels": (

@@ -35,6 +35,24 @@ def refusals(bundle, change):
     return screen_graph(data, bundle.config.graphs[ROLE], ROLE)
 
 
+# ---- words for people ----
+
+
+@case("it says '\\x1b]0;x\\x07', not a line of at most 1000")
+def an_input_described_in_escapes(model):
+    model.graph.input[0].doc_string = "\x1b]0;x\x07"
+
+
+@case("not a line of at most 1000 printable characters")
+def an_output_described_in_a_book(model):
+    model.graph.output[0].doc_string = "a" * 1001
+
+
+@case("it says 'a\\nb', not a line")
+def a_producer_of_two_lines(model):
+    model.producer_version = "a\nb"
+
+
 # ---- data in other files ----
 
 
@@ -116,7 +134,7 @@ def external_data_in_a_branch(model):
 @case("ModelProto.functions")
 def external_data_in_a_function(model):
     node = helper.make_node("Constant", [], ["y"], value=external(weight(), "../secret"))
-    model.functions.append(helper.make_function("f", "F", [], ["y"], [node], [helper.make_opsetid("", 18)]))
+    model.functions.append(helper.make_function("f", "F", [], ["y"], [node], [helper.make_opsetid("", 13)]))
 
 
 def within(field, payload):
@@ -174,7 +192,7 @@ def graphs_nested_beyond_the_parser(model):
 
 @case("ModelProto.functions")
 def a_function(model):
-    model.functions.append(helper.make_function("", "Gemm", ["x"], ["y"], [], [helper.make_opsetid("", 18)]))
+    model.functions.append(helper.make_function("", "Gemm", ["x"], ["y"], [], [helper.make_opsetid("", 13)]))
 
 
 @case("ModelProto.training_info")
@@ -256,7 +274,7 @@ def no_default_domain(model):
 
 @case("operators of the domains ', '")
 def the_default_domain_twice(model):
-    model.opset_import.add(domain="", version=18)
+    model.opset_import.add(domain="", version=13)
 
 
 @case("operators of the domains ''")
@@ -264,12 +282,12 @@ def no_opset(model):
     del model.opset_import[:]
 
 
-@case("opset 9999, not 18")
+@case("opset 9999, not 13")
 def a_future_opset(model):
     model.opset_import[0].version = 9999
 
 
-@case("opset 1, not 18")
+@case("opset 1, not 13")
 def an_ancient_opset(model):
     model.opset_import[0].version = 1
 

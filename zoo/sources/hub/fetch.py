@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import ROLES, TWO_LEVEL_ROLES, FileSpec
-from pvae_zoo.contract.folder import CARD, CONFIG, GOLDEN, MEASURED, WEIGHTS, Bundle
+from pvae_zoo.contract.folder import CARD, CONFIG, GOLDEN, LICENSE, MEASURED, PICTURES, WEIGHTS, Bundle
 from pvae_zoo.sources.hub.cache import as_stated, cache_folder, cached_snapshot
 from pvae_zoo.sources.hub.errors import endpoint, hub_errors
 from pvae_zoo.sources.names import HubName
@@ -168,10 +168,10 @@ def _listing(pinned: HubName, bundle: Bundle) -> list[DryRunFileInfo]:
 
 
 def _found(pinned: HubName, files: list[str]) -> list[DryRunFileInfo]:
-    """Those of the files that the repository has, and its config, card and figures."""
+    """Those of the files that the repository has, and its config, card, the card's pictures, licence and figures."""
     from huggingface_hub import snapshot_download
 
-    wanted = [CONFIG, *files, CARD, *MEASURED]
+    wanted = [CONFIG, *files, CARD, LICENSE, *PICTURES, *MEASURED]
     with hub_errors(pinned), _bars(False):
         infos = snapshot_download(pinned.repo, revision=pinned.revision, allow_patterns=wanted, dry_run=True)
     return sorted(infos, key=lambda info: info.filename)

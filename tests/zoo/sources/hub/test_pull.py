@@ -23,7 +23,7 @@ from pvae_zoo.sources.pull import plan, pull
 from pvae_zoo.sources.registry import open_bundle, register, resolve
 
 GRAPHS = ["decoder.onnx", "decoder_context.onnx", "decoder_step.onnx", "encoder.onnx", "prior.onnx"]
-ALL = sorted([*GRAPHS, "README.md", "config.json", "golden.npz"])
+ALL = sorted([*GRAPHS, "LICENSE", "README.md", "config.json", "golden.npz"])
 
 
 @pytest.fixture

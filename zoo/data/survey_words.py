@@ -6,29 +6,36 @@ from collections.abc import Sequence
 
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.augmentation import Augmentation
-from pvae_zoo.data.fitted_store import Fitting
+from pvae_zoo.data.fitted_store import UNTURNED, Fitting
+from pvae_zoo.data.preparation import THRESHOLD
 from pvae_zoo.data.survey import Seen, Survey, tally
 
 _MOST = 3
 
 
-def survey_rows(found: Survey, fitting: Fitting, augmentation: Augmentation) -> list[tuple[str, str]]:
-    """What was found, as rows of two cells."""
+def survey_rows(found: Survey, brought: str) -> list[tuple[str, str]]:
+    """What was found, as rows of two cells.
+
+    Args:
+        found: what was found.
+        brought: how it is brought to the model's size (`fitted_words`, `window_words`).
+    """
     train, valid = found.train, found.valid
     how = "as the folder has them" if found.own_split else "by a hash of their content"
     rows = [("images", f"{len(found.store):,}: {len(train):,} to learn from, {len(valid):,} to measure on, {how}")]
     if found.refused:
         rows.append(("cannot be used", f"{len(found.refused):,}, each with its reason above"))
     if found.copies:
-        rows.append(("copies", f"{len(found.copies):,} left out, such as {_pair(found.copies[0])}"))
-    if found.near:
+        left = "kept" if found.keeps_copies else "left out"
+        rows.append(("copies", f"{len(found.copies):,} {left}, such as {_pair(found.copies[0])}"))
+    if found.near and not found.keeps_copies:
         rows.append(("near copies", f"{len(found.near):,} kept on one side, such as {_pair(found.near[0])}"))
     used = [*train, *valid]
     rows.append(("sizes", _sizes(used)))
-    notes = tally([one.note for one in used if one.note])
+    notes = tally([note for one in used for note in one.notes])
     if notes:
-        rows.append(("converted", ", ".join(f"{count:,} {note}" for note, count in notes[:_MOST])))
-    rows.append(("brought to size", fitted_words(used, fitting, augmentation)))
+        rows.append(("noted", ", ".join(f"{count:,} {note}" for note, count in notes[:_MOST])))
+    rows.append(("brought to size", brought))
     return rows
 
 
@@ -41,25 +48,41 @@ def card_lines(found: Survey, fitting: Fitting, augmentation: Augmentation, fold
         f"read from the folder {folder}: {len(found.store):,} images, of which {len(found.train):,} to learn from and "
         f"{len(found.valid):,} for validation, {how}",
         ", ".join(f"{count:,} {what}" for count, what in left if count),
-        f"sizes: {_sizes(used)}; {fitted_words(used, fitting, augmentation)}",
+        f"sizes: {_sizes(used)}; {fitted_words(found, fitting, augmentation)}",
     ]
     lines[1] = f"left out: {lines[1]}" if lines[1] else ""
     return tuple(line for line in lines if line)
 
 
-def hints(found: Survey, image: ImageShape, fitting: Fitting) -> list[str]:
+def hints(found: Survey) -> list[str]:
     """What looks like a slip."""
     used = [*found.train, *found.valid]
-    light = sum(one.mean > 0.5 for one in used)
-    if image.levels == 2 and 2 * light > len(used) and not fitting.invert:
-        return [f"{light} of {len(used)} images are mostly light, and digits are light on dark here: see --invert"]
+    dark = sum(UNTURNED in one.notes for one in used)
+    if 2 * dark > len(used):
+        return [f"{dark:,} of {len(used):,} images are dark on light, and the model is of light on dark: add --invert"]
     return []
 
 
-def fitted_words(used: Sequence[Seen], fitting: Fitting, augmentation: Augmentation) -> str:
-    """How images are brought to the model's size."""
+def window_words(found: Survey, image: ImageShape, augmentation: Augmentation) -> str:
+    """How images that keep their scale come to the model's size."""
+    size = f"{image.width}x{image.height}"
+    parts = []
+    if augmentation.scales:
+        parts.append(f"scaled by {augmentation.scale[0]:g} to {augmentation.scale[1]:g}")
+    if any(one.fitted != (image.width, image.height) for one in [*found.train, *found.valid]):
+        parts.append(f"windows of {size} to learn from, the middle to measure on")
+    if augmentation.flip:
+        parts.append("half of them mirrored")
+    return ", ".join(parts) or "as they are"
+
+
+def fitted_words(found: Survey, fitting: Fitting, augmentation: Augmentation) -> str:
+    """How images that are fitted come to the model's size."""
+    used = [*found.train, *found.valid]
     image = fitting.image
     size = f"{image.width}x{image.height}"
+    if fitting.prepare:
+        return f"the ink of each fitted as in MNIST, white from {fitting.binarize or THRESHOLD} of 255 on"
     parts = []
     shrunk = sum(one.size > one.fitted for one in used)
     grown = sum(one.size < one.fitted for one in used)
