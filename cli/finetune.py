@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pvae_zoo.cli.app import ARGUMENTS
-from pvae_zoo.cli.output import echo, table
+from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.output import echo, echo_json, table
 from pvae_zoo.cli.survey import print_survey
 from pvae_zoo.cli.train import finite, needs_torch
 
 if TYPE_CHECKING:
-    from pvae_zoo.data.survey import Survey
     from pvae_zoo.training.reports import Report
     from pvae_zoo.tuning.finish import Finished
+    from pvae_zoo.tuning.plan import Plan
     from pvae_zoo.tuning.run import FineTuning
 
 _PATH = click.Path(path_type=Path)
@@ -67,16 +69,24 @@ _PATH = click.Path(path_type=Path)
 @click.option("--run", type=_PATH, help="Folder of the run, its checkpoint and pictures.  [default: runs/NAME]")
 @click.option("--out", type=_PATH, help="Folder of the bundle.  [default: among the models of this machine]")
 @click.option("--force", is_flag=True, help="Begin anew, and replace a model of this name.")
+@json_option
 @click.pass_context
 def finetune_command(
-    ctx: click.Context, /, folders: tuple[Path, ...], dry_run: bool, run: Path | None, name: str, **options: Any
+    ctx: click.Context,
+    /,
+    folders: tuple[Path, ...],
+    name: str,
+    dry_run: bool,
+    run: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Train MODEL further on the images of FOLDER, and leave a model of them: looked at, trained, exported, proven,
-    measured, with a card and pictures.
+    """Train MODEL further on the images of FOLDER, and leave a model of them.
 
-    MODEL is of the zoo or of this machine, a bundle or a checkpoint. FOLDER is a folder or a zip of images; train/ and
-    valid/ in it are used where both are there, otherwise one image in eight is kept to measure on. What cannot be used
-    is said, and the rest goes on.
+    It is looked at, trained, exported, proven and measured, and has a card and pictures. MODEL is of the zoo or of this
+    machine, a bundle or a checkpoint. FOLDER is a folder or a zip of images; train/ and valid/ in it are used where
+    both are there, otherwise one image in eight is kept to measure on. What cannot be used is said, and the rest goes
+    on.
 
     The run's folder shows how far it is: progress.png has samples, and reconstructions of the same images with the same
     noise, loss.png the curves. Stopped at any moment, the same command goes on where it stood, and ends at the same
@@ -95,6 +105,7 @@ def finetune_command(
     except ImportError as error:
         raise needs_torch(error) from error
     from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.data.survey_words import fitted_words, hints
 
     command = shlex.join(["pvae-zoo", *ctx.meta[ARGUMENTS]])
     wish = Wish(folders=folders, name=name, run=run or Path("runs") / name, command=command, **options)
@@ -102,42 +113,59 @@ def finetune_command(
     tuning = FineTuning(wish)
     with progress_bar("images") as progress:
         found = tuning.look(progress)
-    _print_survey(tuning, found)
-    if dry_run:
-        _print_plan(tuning, writes=False)
-        return
-    plan = _print_plan(tuning, writes=True)
-    if plan.finished and tuning.done() is not None:
-        echo(f"{name} is finished already, in {wish.place}: add --force to make it anew")
-        _print_commands(tuning)
-        return
-    try:
-        helped = tuning.train(print_line)
-        if not helped:
-            echo(f"Note: it did not help: the model is {tuning.base_name} under another name", err=True)
-        with progress_bar("images") as progress:
-            made = tuning.finish(lambda what: echo(f"{what} ...", err=True), progress)
-    except KeyboardInterrupt:
-        echo("\nthe same command goes on where this stood", err=True)
-        raise
-    _print_figures(tuning, made)
-    _print_commands(tuning)
-
-
-def _print_survey(tuning: FineTuning, found: Survey) -> None:
-    from pvae_zoo.data.survey_words import fitted_words, hints
-
-    print_survey(found, fitted_words(found, tuning.fitting, tuning.base.recipe.data))
+    print_survey(found, fitted_words(found, tuning.fitting, tuning.base.recipe.data), err=as_json)
     for hint in hints(found):
         echo(f"Note: {hint}", err=True)
+    plan = _settled(tuning, writes=not dry_run, err=as_json)
+    made, done = None, None if dry_run else tuning.done()
+    if not dry_run and done is None:
+        try:
+            if not tuning.train(print_line):
+                echo(f"Note: it did not help: the model is {tuning.base_name} under another name", err=True)
+            with progress_bar("images") as progress:
+                made = tuning.finish(lambda what: echo(f"{what} ...", err=True), progress)
+        except KeyboardInterrupt:
+            echo("\nthe same command goes on where this stood", err=True)
+            raise
+    if as_json:
+        echo_json(_facts(tuning, plan, made))
+        return
+    if done is not None:
+        echo(f"{name} is finished already: add --force to make it anew")
+    if made is not None:
+        _print_figures(tuning, made)
+    if not dry_run:
+        _print_commands(tuning)
 
 
-def _print_plan(tuning: FineTuning, *, writes: bool) -> Any:
+def _facts(tuning: FineTuning, plan: Plan, made: Finished | None) -> dict[str, Any]:
+    """What there is to say, as JSON has it."""
+    found = tuning.survey
+    looked = {
+        "images": len(found.store), "train": len(found.train), "valid": len(found.valid), "own_split": found.own_split,
+        "refused": [{"image": image, "reason": why} for image, why in found.refused],
+        "copies": [{"image": image, "of": of} for image, of in found.copies],
+        "near_copies": [{"image": image, "of": of} for image, of in found.near],
+    }  # fmt: skip
+    facts: dict[str, Any] = {"name": plan.name, "path": str(tuning.wish.place), "looked": looked, "plan": asdict(plan)}
+    if made is not None:
+        rows: dict[str, Any] = {
+            "bound": made.bound,
+            "codecs": made.codecs,
+            "descent": made.descent,
+            "parity": made.parity,
+        }
+        facts |= {key: None if row is None else asdict(row) for key, row in rows.items()}
+        facts["helped"] = made.descent is not None
+    return facts
+
+
+def _settled(tuning: FineTuning, *, writes: bool, err: bool) -> Plan:
     plan, wish = tuning.settle(writes=writes), tuning.wish
     images = plan.steps * plan.batch_size
     each = images / len(tuning.survey.train)
     buys = f"{wish.minutes:g} minutes buy" if not wish.steps else "that is"
-    echo(f"{buys} {plan.steps:,} steps of {plan.batch_size} images: every image {each:.1f} times")
+    echo(f"{buys} {plan.steps:,} steps of {plan.batch_size} images: every image {each:.1f} times", err=err)
     if wish.steps is None and plan.minutes != wish.minutes:
         echo(f"Note: the run in {wish.run} was planned for {plan.minutes:g} minutes, and stays so", err=True)
     return plan

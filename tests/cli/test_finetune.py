@@ -76,11 +76,13 @@ def test_a_folder_becomes_a_model(finetune, run, tmp_path):
     assert "44 images, of which" in card and "left out: 2 that could not be used, 1 copies" in card
     assert "which it was made from, has" in card and "mine-samples.png" in card and "| WebP lossless |" in card
     assert {path.name for path in folder.iterdir()} >= {"progress.png", "loss.png", "reconstructions.png"}
-    assert Bundle(place).config.training["initialised_from"] == "tiny at step 12 (32 of 32 tensors)"
+    assert Bundle(place).config.training["initialised_from"] == "tiny at step 12 (75 of 75 tensors)"
     assert current_model().name == "mine"
     assert run("sample", "--n", 2, "--out", "two.png").exit_code == 0
     listed = json.loads(run("list", "--json").stdout)["models"]
     assert any(row["name"] == "mine" and row["current"] and row["figures"]["split"] == "valid" for row in listed)
+    ends_so = run("info", "mine@v1")
+    assert ends_so.exit_code == 1 and "mine was made on this machine and has no versions" in ends_so.stderr
     again = finetune()
     assert again.exit_code == 0 and "mine is finished already" in again.stdout
 
@@ -144,6 +146,8 @@ def test_looking_first_writes_nothing(run, colours, photos, tmp_path):
     before = set(tmp_path.rglob("*"))
     result = run("finetune", colours.bundle.folder, photos, "--name", "mine", "--dry-run", "--steps", 100)
     assert result.exit_code == 0 and "that is 100 steps of 8 images: every image 24.2 times" in result.stdout
+    said = json.loads(run("finetune", colours.bundle.folder, photos, "--name", "mine", "--dry-run", "--json").stdout)
+    assert said["looked"]["train"] == 33 and len(said["looked"]["refused"]) == 2 and said["plan"]["steps"] > 0
     assert set(tmp_path.rglob("*")) == before and not own_models_folder().exists()
 
 

@@ -141,7 +141,9 @@ def survey(
         distinct = sorted(seen, key=lambda one: one.place)
     own = any(side is not None for side in sides)
     looks = [one.look for one in distinct]
-    first = grouped(len(looks), near_pairs(looks) if len(looks) <= NEAR_AT_MOST and not (own and keep_copies) else iter(()))
+    first = grouped(
+        len(looks), near_pairs(looks) if len(looks) <= NEAR_AT_MOST and not (own and keep_copies) else iter(())
+    )
     near = tuple((distinct[i].name, distinct[f].name) for i, f in enumerate(first) if f != i)
     if own:
         train, valid, crossing = _own_division(distinct, first, sides, keep_copies)

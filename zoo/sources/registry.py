@@ -161,7 +161,7 @@ def resolve(model: str) -> Path:
         shipped = bundles_folder() / meant.name
         if meant.revision is None and (shipped / CONFIG).is_file():
             return shipped
-        if meant.name not in read_registry():
+        if not (shipped / CONFIG).is_file() and meant.name not in read_registry():
             if meant.revision is not None:
                 raise PvaeZooError(f"{meant.name} was made on this machine and has no versions: leave out the @")
             return own_models_folder() / meant.name

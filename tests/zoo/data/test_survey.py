@@ -85,7 +85,9 @@ def test_pictures_come_to_the_model_s_size_whole(photos):
     found = look(photos)
     assert {one.fitted for one in found.train} == {(12, 8)} and {one.size for one in found.train} == {(24, 16)}
     reasons = {name.rpartition("/")[2]: why for name, why in found.refused}
-    assert reasons["narrow.png"].endswith("smaller than the model's 8x8: add --enlarge 1.4 to blow it up, or leave it out")
+    assert reasons["narrow.png"].endswith(
+        "smaller than the model's 8x8: add --enlarge 1.4 to blow it up, or leave it out"
+    )
     assert reasons["cut.png"].startswith("is damaged or cut short") and len(reasons) == 2
     assert len(look(photos, enlarge=1.4).refused) == 1
     images = found.images("train", COLOUR, WINDOWS)
@@ -99,7 +101,7 @@ def test_ink_on_paper(tmp_path):
         ink = np.full((16, 16), 255, np.uint8)
         ink[4:12, 4:12] = np.random.default_rng(number).integers(0, 2, (8, 8)) * 255
         Image.fromarray(ink).save(folder / f"{number}.png")
-    with pytest.raises(PvaeZooError, match="none of the 20 .* has greys, .*: add --prepare or --binarize"):
+    with pytest.raises(PvaeZooError, match=r"none of the 20 .* has greys, .*: add --prepare or --binarize"):
         look(folder, image=BINARY)
     plain, turned = (look(folder, image=BINARY, binarize=128, invert=invert) for invert in (False, True))
     assert all("dark on light and taken as they are" in one.notes for one in plain.train)
