@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @click.option(
     "--runtimes",
     metavar="A,B",
-    help="Only these of onnxruntime, reference, tract, openvino, opencv, onnxruntime-node and onnxruntime-web.  "
-    "[default: all]",
+    help="Only these of onnxruntime, onnxruntime-floor (1.23.0), reference, tract, openvino, opencv, nxrt, mnn, iree, "
+    "tvm, onnxruntime-node and onnxruntime-web.  [default: all]",
 )
 @click.option(
     "--node-folder",
@@ -33,14 +33,23 @@ if TYPE_CHECKING:
     "[default: PVAE_ZOO_NODE_FOLDER, or where node looks]",
 )
 @click.option(
+    "--python-folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
+    help="The folder with one more for each runtime that is not installed beside this package: pip install --target "
+    "DIR/NAME PACKAGE.  [default: PVAE_ZOO_PYTHON_FOLDER]",
+)
+@click.option(
     "--seconds",
     type=FiniteRange(min=0, min_open=True),
-    default=300,
+    default=1200,
     show_default=True,
     metavar="S",
     help="The time that each runtime may take.",
 )
-@click.option("--save", is_flag=True, help="Write the matrix to the bundle's conformance.json, in place of the last.")
+@click.option(
+    "--save", is_flag=True, help="Write the rows to the bundle's conformance.json; those of other runtimes stay there."
+)
 @click.option(
     "--card",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,6 +61,7 @@ def conformance_command(
     model: str,
     runtimes: str | None,
     node_folder: Path | None,
+    python_folder: Path | None,
     seconds: float,
     save: bool,
     card: Path | None,
@@ -61,7 +71,10 @@ def conformance_command(
 
     Graphs must be within 2e-4 of the golden vectors and likelihoods within 1e-4 bits per dimension; 99 % of the
     pixels drawn from the golden noise must be onnxruntime's. Times are of the sample's runs, one thread each, as a
-    multiple of onnxruntime's through the same loop. Exits with 1 if something that is installed fails.
+    multiple of onnxruntime's through the same loop; what a runtime takes to compile a graph is no part of them.
+    Exits with 1 if something that is installed fails.
+
+    onnxruntime-floor is the oldest that this package takes, and needs a folder of its own beside the newest.
 
     \b
     Example:
@@ -81,11 +94,15 @@ def conformance_command(
         asked = chosen(runtimes)
     except PvaeZooError as error:
         raise click.UsageError(f"--runtimes: {error}") from error
-    if not any(runtime.name.startswith("onnxruntime-") for runtime in asked):
+    if not any(runtime.npm for runtime in asked):
         refuse("node_folder", because="none of --runtimes is one of npm")
+    if all(runtime.npm for runtime in asked):
+        refuse("python_folder", because="all of --runtimes are of npm")
     bundle = open_admitted(model)
     with progress_bar("runtimes") as progress:
-        matrix = measure(bundle, asked, node_folder=node_folder, seconds=seconds, progress=progress)
+        matrix = measure(
+            bundle, asked, node_folder=node_folder, python_folder=python_folder, seconds=seconds, progress=progress
+        )
     if save:
         save_matrix(bundle, matrix)
         renew(bundle)

@@ -17,7 +17,7 @@ from pvae_zoo.cli.options import (
     Command,
     device_option,
     draw_batch_option,
-    image_options,
+    fit_options,
     json_option,
     latent_temperature_option,
     model_option,
@@ -31,6 +31,7 @@ from pvae_zoo.cli.output import echo_json
 if TYPE_CHECKING:
     from pvae_zoo.cli.inputs import Inputs
     from pvae_zoo.cli.target import Target
+    from pvae_zoo.data.fit import Fit
     from pvae_zoo.runtime.model import Model
     from pvae_zoo.runtime.sessions import Device
 
@@ -55,12 +56,8 @@ class DrawingCommand:
     device: Device
     threads: int | None
     as_json: bool
-    resize: bool = False
-    binarize: int | None = None
-    convert: bool = False
-    enlarge: bool = False
-    invert: bool = False
-    prepare: bool = False
+    fit: Fit | None = None
+    """Of a command that reads images."""
 
     def load(self) -> Model:
         """The model, once it is known that the target can be written."""
@@ -72,11 +69,10 @@ class DrawingCommand:
     def find(self, paths: Sequence[str], runtime: Model) -> Inputs:
         """The images to draw from, to be read a slice at a time and made to fit as the options allow."""
         from pvae_zoo.cli.inputs import Inputs
-        from pvae_zoo.data.fit import Fit
 
         refuse_idle_fits(runtime.image)
-        allowed = {field.name: getattr(self, field.name) for field in fields(Fit)}
-        return Inputs(paths, runtime.image, Fit(**allowed))
+        assert self.fit is not None
+        return Inputs(paths, runtime.image, self.fit)
 
     def target(self, runtime: Model, names: Sequence[str]) -> Target:
         """What takes the drawn images; names that it cannot give to any are refused before they are drawn."""
@@ -126,7 +122,7 @@ def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[
             return command(drawing=DrawingCommand(**asked), **options)
 
         decorated: Any = gathered
-        fitting = (image_options,) if reads_images else ()
+        fitting = (fit_options,) if reads_images else ()
         choices = (
             *(seed_option, temperature_option, latent_temperature_option, *fitting),
             *(draw_batch_option, device_option, threads_option, json_option),

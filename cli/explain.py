@@ -13,7 +13,7 @@ from pvae_zoo.cli.output import echo_json
 @named_model
 @click.option(
     "--lang",
-    type=click.Choice(["python", "javascript"]),
+    type=click.Choice(["python", "javascript", "cpp", "rust"]),
     help="Print a program in this language instead, which draws an image.",
 )
 @json_option
@@ -24,9 +24,8 @@ def explain_command(model: str, lang: str | None, as_json: bool) -> None:
     each step, and the loops that draw, score and complete images. The same text stands in the bundle's README.
 
     A program takes a seed, the picture to write (PGM or PPM) and the folder of the graphs, and gives the pixels of
-    pvae-zoo sample with the same seed, with bare onnxruntime. The JavaScript one runs on onnxruntime-node, or
-    onnxruntime-web with its name changed. There is none for Rust or C++: only programs that the tests run are printed,
-    and neither runtime can be had there.
+    pvae-zoo sample with the same seed. Python and C++ use onnxruntime, JavaScript onnxruntime-node, or onnxruntime-web
+    with its name changed, and Rust tract, through its C API. How to compile is said in the program.
 
     \b
     Example:
@@ -34,6 +33,7 @@ def explain_command(model: str, lang: str | None, as_json: bool) -> None:
         pvae-zoo pull mnist --to mnist
         pvae-zoo explain mnist --lang python > sample.py && python sample.py 7 digit.pgm mnist
         pvae-zoo explain mnist --lang javascript > sample.mjs && node sample.mjs 7 digit.pgm mnist
+        pvae-zoo explain mnist --lang cpp > sample.cpp
     """
     from pvae_zoo.explain.guide import guide, guide_text
     from pvae_zoo.explain.program import program

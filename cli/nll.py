@@ -11,7 +11,7 @@ from pvae_zoo.cli.models import choose_model
 from pvae_zoo.cli.options import (
     batch_size_option,
     device_option,
-    image_options,
+    fit_options,
     json_option,
     model_option,
     paths_argument,
@@ -25,6 +25,7 @@ from pvae_zoo.cli.progress import watched
 from pvae_zoo.cli.scores import print_scores
 
 if TYPE_CHECKING:
+    from pvae_zoo.data.fit import Fit
     from pvae_zoo.scale.places import Place
 
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     help="Draws of z an image; more add the importance-weighted bound (IWAE).",
 )
 @seed_option
-@image_options
+@fit_options
 @batch_size_option(64, "Images in memory at once.")
 @place_options
 @device_option
@@ -52,12 +53,7 @@ def nll_command(
     model: str,
     samples: int,
     seed: int,
-    resize: bool,
-    binarize: int | None,
-    convert: bool,
-    enlarge: bool,
-    invert: bool,
-    prepare: bool,
+    fit: Fit,
     batch_size: int,
     place: Place,
     device: str,
@@ -79,14 +75,11 @@ def nll_command(
         pvae-zoo nll digits/ --shard 3/8 --out parts/
         pvae-zoo nll digits/ --ray --workers 8 --out parts/
     """
-    from pvae_zoo.data.fit import Fit
     from pvae_zoo.data.images import find_images
     from pvae_zoo.scale.places import Here, run
     from pvae_zoo.scale.scoring import Scoring
 
-    task = Scoring(
-        samples=samples, seed=seed, fit=Fit(resize, binarize, convert, enlarge, invert, prepare), batch_size=batch_size
-    )
+    task = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size)
     sources = find_images(paths, say_repeats)
     chosen = choose_model(model, device, threads)
     refuse_idle_fits(chosen.bundle.config.image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -194,6 +195,21 @@ def image_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def fit_options(command: Command) -> Command:
+    """`image_options`, handed to the command as one ``fit``."""
+
+    @functools.wraps(command)
+    def fitted(**options: Any) -> Any:
+        from pvae_zoo.data.fit import Fit
+
+        allowed = {name: options.pop(name) for name in IMAGE_OPTIONS}
+        return command(fit=Fit(**allowed), **options)
+
+    decorated: Any = image_options(fitted)
+    result: Command = decorated
+    return result
 
 
 def refuse_idle_fits(image: ImageShape) -> None:

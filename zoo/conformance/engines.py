@@ -1,4 +1,4 @@
-"""The runtimes that Python drives: each opens a graph and gives it back as a function from arrays to arrays.
+"""The runtimes that Python drives, with those of `compiled`: each opens a graph as a function from arrays to arrays.
 
 All compute in float32, on one thread, so that times can be compared.
 """
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.conformance.cases import Arrays, Run
+from pvae_zoo.conformance.compiled import open_iree, open_mnn, open_tvm
+from pvae_zoo.conformance.runtimes import FLOOR, REFERENCE
 from pvae_zoo.contract.config import GraphSpec
 
 
@@ -21,6 +23,14 @@ def _onnxruntime(path: Path, spec: GraphSpec) -> Run:
 
     names = [output.name for output in spec.outputs]
     session = open_session(path.read_bytes(), "cpu")
+    return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
+
+
+def _nxrt(path: Path, spec: GraphSpec) -> Run:
+    import nxrt
+
+    names = [output.name for output in spec.outputs]
+    session = nxrt.InferenceSession(str(path))
     return lambda feed: dict(zip(names, session.run(names, feed), strict=True))
 
 
@@ -80,9 +90,14 @@ def _opencv(path: Path, spec: GraphSpec) -> Run:
 
 
 ENGINES: dict[str, Callable[[Path, GraphSpec], Run]] = {
-    "onnxruntime": _onnxruntime,
+    REFERENCE: _onnxruntime,
+    FLOOR: _onnxruntime,
     "reference": _reference,
     "tract": _tract,
     "openvino": _openvino,
     "opencv": _opencv,
+    "nxrt": _nxrt,
+    "mnn": open_mnn,
+    "iree": open_iree,
+    "tvm": open_tvm,
 }

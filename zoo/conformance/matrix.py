@@ -34,11 +34,14 @@ from pvae_zoo.conformance.runtimes import REFERENCE, RUNTIMES, Found, Runtime, f
 from pvae_zoo.conformance.worker import REPORT, SAMPLE, SAMPLE_FILE
 from pvae_zoo.contract.folder import Bundle
 
-SECONDS = 300
-"""That a runtime may take, in all."""
+SECONDS = 1200
+"""That a runtime may take, in all: compilers take minutes, and the others end long before."""
 _WORKER = "pvae_zoo.conformance.worker"
 _LINE = 200
-_SET = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RUST_BACKTRACE": "0", "RUST_LIB_BACKTRACE": "0"}
+_SET = {
+    "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TVM_NUM_THREADS": "1",
+    "RUST_BACKTRACE": "0", "RUST_LIB_BACKTRACE": "0",
+}  # fmt: skip
 """One thread each, and no stack traces within the one line of an error."""
 
 
@@ -56,6 +59,7 @@ def measure(
     runtimes: list[Runtime],
     *,
     node_folder: Path | None = None,
+    python_folder: Path | None = None,
     seconds: float = SECONDS,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Matrix:
@@ -65,6 +69,7 @@ def measure(
         bundle: admitted, since its graphs run.
         runtimes: those to have a row; onnxruntime runs in any case, since the others are compared with it.
         node_folder: whose ``node_modules`` hold the packages of npm.
+        python_folder: with a folder for each runtime that is not installed beside this package.
         seconds: that each runtime may take.
         progress: called with (rows done, rows in all).
 
@@ -81,7 +86,7 @@ def measure(
         raise PvaeZooError(f"onnxruntime draws no sample to compare with: {problem}; see pvae-zoo verify {bundle.name}")
     rows = []
     for done, runtime in enumerate(runtimes, start=1):
-        found = base if runtime.name == REFERENCE else find(runtime, node_folder)
+        found = base if runtime.name == REFERENCE else find(runtime, node_folder, python_folder)
         if isinstance(found, str):
             rows.append(_missing(runtime, found))
         else:
@@ -123,14 +128,18 @@ def _run(bundle: Bundle, found: Found, seconds: float) -> _Ran:
 
 def _worker(bundle: Bundle, found: Found, work: Path, tasks: list[str], seconds: float) -> str | None:
     """Run a worker; how it ended, None if well."""
-    package = str(found.folder) if found.folder else ""
+    package, path, own = "", os.environ.get("PYTHONPATH", ""), str(found.folder or "")
+    if found.runtime.npm:
+        package = own
+    elif own:
+        path = os.pathsep.join(filter(None, [own, path]))
     command = [sys.executable, "-P", "-m", _WORKER, str(bundle.folder.absolute()), found.runtime.name]
     errors = work / "stderr"
     with errors.open("wb") as stderr:
         child = subprocess.Popen(
             [*command, str(work), package, *tasks],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, env=os.environ | _SET,
-            start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+            env=os.environ | _SET | {"PYTHONPATH": path}, start_new_session=True,
         )  # fmt: skip
         try:
             code = child.wait(max(seconds, 0))

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,17 @@ from pvae_zoo.runtime.sessions import installed_distributions
 REFERENCE = "onnxruntime"
 """The runtime that the zoo samples with: what the others' pixels and times are compared with."""
 
+FLOOR, FLOOR_VERSION = "onnxruntime-floor", "1.23.0"
+"""The oldest onnxruntime that this package takes. Two versions cannot be installed side by side: it has a folder."""
+
 NODE_FOLDER = "PVAE_ZOO_NODE_FOLDER"
 """Environment variable with the folder whose ``node_modules`` are looked into first."""
+
+PYTHON_FOLDER = "PVAE_ZOO_PYTHON_FOLDER"
+"""Environment variable with a folder that has one more for each runtime that is not installed beside this package.
+
+Each is made by ``pip install --target FOLDER/NAME PACKAGE``, and seen by the worker of that runtime alone.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,22 +46,29 @@ class Runtime:
     npm: bool = False
 
 
-def _pypi(name: str, package: str, remedy: str = 'pip install "pvae-zoo[conformance]"') -> Runtime:
-    return Runtime(name, package, remedy)
+def _pypi(name: str, package: str, extra: str = "conformance") -> Runtime:
+    return Runtime(name, package, f'pip install "pvae-zoo[{extra}]"')
 
 
 def _npm(name: str) -> Runtime:
     return Runtime(name, name, f"npm install {name}", npm=True)
 
 
+_ALONE = "pip install --no-deps --target DIR/{name} {package} (DIR being the folder of --python-folder)"
+
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
-        _pypi(REFERENCE, "onnxruntime", 'pip install "pvae-zoo[cpu]"'),
-        _pypi("reference", "onnx", "pip install onnx"),
+        _pypi(REFERENCE, "onnxruntime", "cpu"),
+        Runtime(FLOOR, "onnxruntime", _ALONE.format(name=FLOOR, package=f"onnxruntime=={FLOOR_VERSION}")),
+        Runtime("reference", "onnx", "pip install onnx"),
         _pypi("tract", "tract"),
         _pypi("openvino", "openvino"),
         _pypi("opencv", "opencv-python-headless"),
+        Runtime("nxrt", "nxrt", "pip install nxrt"),  # no release yet but of its development: in no extra
+        _pypi("mnn", "MNN"),
+        _pypi("iree", "iree-base-compiler", "compilers"),
+        _pypi("tvm", "apache-tvm", "compilers"),
         _npm("onnxruntime-node"),
         _npm("onnxruntime-web"),
     )
@@ -60,7 +77,7 @@ RUNTIMES = {
 
 @dataclass(frozen=True)
 class Found:
-    """A runtime on this machine: its version and, of an npm package, its folder."""
+    """A runtime on this machine: its version and the folder that it has for itself, an npm package's or Python's."""
 
     runtime: Runtime
     version: str
@@ -82,17 +99,28 @@ def chosen(names: str | None) -> list[Runtime]:
     return [runtime for name, runtime in RUNTIMES.items() if name in asked]
 
 
-def find(runtime: Runtime, node_folder: Path | None = None) -> Found | str:
+def find(runtime: Runtime, node_folder: Path | None = None, python_folder: Path | None = None) -> Found | str:
     """Where a runtime is, or what installs it. Nothing is imported: what does not load is for its worker to say."""
     if runtime.npm:
         return _find_npm(runtime, node_folder)
     if runtime.name == REFERENCE:
         versions = list(installed_distributions().values())
         return Found(runtime, versions[0]) if versions else runtime.remedy
-    try:
-        return Found(runtime, importlib.metadata.version(runtime.package))
-    except importlib.metadata.PackageNotFoundError:
-        return runtime.remedy
+    named = python_folder or os.environ.get(PYTHON_FOLDER)
+    if named:
+        folder = Path(named).absolute() / runtime.name
+        version = _version(runtime.package, [str(folder)])
+        # Another version in the floor's folder is not the floor.
+        if version is not None and (runtime.name != FLOOR or version == FLOOR_VERSION):
+            return Found(runtime, version, folder)
+    version = _version(runtime.package, sys.path) if runtime.name != FLOOR else None
+    return runtime.remedy if version is None else Found(runtime, version)
+
+
+def _version(package: str, path: list[str]) -> str | None:
+    """Of a distribution that lies in one of these folders."""
+    found = importlib.metadata.distributions(name=package, path=path)
+    return next((distribution.version for distribution in found), None)
 
 
 def _find_npm(runtime: Runtime, node_folder: Path | None) -> Found | str:

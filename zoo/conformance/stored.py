@@ -11,6 +11,7 @@ import dacite
 
 from pvae_zoo.base.atomic import atomic_write
 from pvae_zoo.conformance.results import GraphResult, Matrix, RuntimeResult
+from pvae_zoo.conformance.runtimes import RUNTIMES
 from pvae_zoo.contract.folder import CONFORMANCE, Bundle
 
 _TEXT = 1000
@@ -18,8 +19,16 @@ _ROWS = 64
 
 
 def save_matrix(bundle: Bundle, matrix: Matrix) -> None:
-    """Write the bundle's ``conformance.json``: the runtimes that were there, in place of an older matrix."""
-    ran = replace(matrix, runtimes=tuple(row for row in matrix.runtimes if row.remedy is None))
+    """Write the bundle's ``conformance.json``: the runtimes that were there, in place of their older rows.
+
+    Rows of other runtimes stay, if the same kind of machine measured them on just these graphs: what takes minutes need
+    not be measured again because something else is.
+    """
+    rows = {row.name: row for row in matrix.runtimes if row.remedy is None}
+    older = stored_matrix(bundle)
+    if older is not None and older.machine == matrix.machine:
+        rows = {row.name: row for row in older.runtimes if row.name in RUNTIMES} | rows
+    ran = replace(matrix, runtimes=tuple(rows[name] for name in RUNTIMES if name in rows))
     atomic_write(bundle.folder / CONFORMANCE, (json.dumps(asdict(ran), indent=2) + "\n").encode())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Callable
 from importlib import resources
 from string import Template
 from typing import Any
@@ -12,11 +13,14 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import BundleConfig, StepSpec
 from pvae_zoo.trust.configuration import screen_config
 
+LANGUAGES = ("python", "javascript", "cpp", "rust")
+"""That there are programs in."""
+
 _WIDTH = 116
 
 
 class _Program(Template):
-    """Neither Python nor JavaScript has a use for two at signs."""
+    """None of the languages has a use for two at signs."""
 
     delimiter = "@@"
 
@@ -26,7 +30,7 @@ def program(config: BundleConfig, language: str) -> str:
 
     Args:
         config: its words end up in a program that somebody will run: they are looked into first.
-        language: "python" or "javascript"; there is a template for each, and the tests run what it gives.
+        language: one of `LANGUAGES`; there is a template for each, and the tests run what it gives.
 
     Raises:
         PvaeZooError: if the config is out of bounds.
@@ -47,8 +51,8 @@ def program(config: BundleConfig, language: str) -> str:
         "last_value": str(image.levels - 1),
         "pixels": str(image.height * image.width),
         "dimensions": str(image.dimensions),
-        "steps": _literal({role: _step(spec) for role, spec in config.steps.items()}),
-        **{f"{latent.name}_shape": json.dumps(latent.shape) for latent in config.latents},
+        "steps": _STEPS[language]({role: _step(spec) for role, spec in config.steps.items()}),
+        **{f"{latent.name}_shape": _SHAPES[language](json.dumps(latent.shape)) for latent in config.latents},
     }
     latents = _Program(_read(f"{language}_{suffix}")).substitute(values).rstrip()
     return _Program(_read(language)).substitute(values, latents=latents)
@@ -72,6 +76,41 @@ def _literal(steps: dict[str, dict[str, Any]]) -> str:
     """Nested words and numbers as JSON, which is Python and JavaScript as well, in lines that can be read."""
     lines = []
     for role, step in steps.items():
-        inner = textwrap.fill(json.dumps(step)[1:-1], _WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        inner = _filled(json.dumps(step)[1:-1], " " * 8)
         lines.append(f"    {json.dumps(role)}: {{\n{inner},\n    }},")
     return "{\n" + "\n".join(lines) + "\n}"
+
+
+def _cpp_steps(steps: dict[str, dict[str, Any]]) -> str:
+    """A constant for each step graph, with the names of C++20's members."""
+    made = []
+    for role, step in steps.items():
+        canvases = ", ".join(f"{{{json.dumps(name)}, {channels}}}" for name, channels in step["canvases"].items())
+        members = [f".{name} = {value}" for name, value in step.items() if name != "canvases"]
+        text = ", ".join([f".role = {json.dumps(role)}", *members, f".canvases = {{{canvases}}}"])
+        made.append(f"const Step {role.upper()} = {{\n{_filled(text, '    ')}}};")
+    return "\n".join(made)
+
+
+def _rust_steps(steps: dict[str, dict[str, Any]]) -> str:
+    """A constant for each step graph."""
+    made = []
+    for role, step in steps.items():
+        canvases = ", ".join(f"({json.dumps(name)}, {channels})" for name, channels in step["canvases"].items())
+        members = [f"{name}: {value}" for name, value in step.items() if name != "canvases"]
+        text = ", ".join([f"role: {json.dumps(role)}", *members, f"canvases: &[{canvases}]"])
+        made.append(f"const {role.upper()}: Step = Step {{\n{_filled(text, '    ')},\n}};")
+    return "\n".join(made)
+
+
+def _filled(text: str, indent: str) -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+
+
+_STEPS = {"python": _literal, "javascript": _literal, "cpp": _cpp_steps, "rust": _rust_steps}
+_SHAPES: dict[str, Callable[[str], str]] = {
+    "python": str,
+    "javascript": str,
+    "cpp": lambda numbers: f"{{{numbers[1:-1]}}}",
+    "rust": lambda numbers: f"&{numbers}",
+}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pvae_zoo.data.codecs import WEBP
 from pvae_zoo.paper.reference import IMAGENET64
 from pvae_zoo.paper.results import LatentsResult, Results
 from pvae_zoo.paper.tables import NOT_YET, listed, table
-from pvae_zoo.reporting.codecs import WEBP
 
 
 def figure5_section(results: Results) -> str:

@@ -11,6 +11,7 @@ from pvae_zoo.base.atomic import write_error
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.augmentation import Augmentation
+from pvae_zoo.data.codecs import available_codecs
 from pvae_zoo.data.datasets import load_split
 from pvae_zoo.paper import pictures, plots
 from pvae_zoo.paper.latents import LatentsBudget, latents_result, latents_studies
@@ -18,7 +19,7 @@ from pvae_zoo.paper.measuring import Laboratory
 from pvae_zoo.paper.results import CodecResult, RowsResult, SamplesResult, load_results, save_results
 from pvae_zoo.paper.studies import Budget, Study, studies, table_studies
 from pvae_zoo.paper.training import Workshop
-from pvae_zoo.reporting.codecs import available_codecs, measure_codecs, random_subset
+from pvae_zoo.reporting.codecs import measure_codecs, random_subset
 from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, chosen_images
 from pvae_zoo.reporting.measurement import Measurement
 from pvae_zoo.runtime.model import Model

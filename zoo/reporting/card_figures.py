@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.reporting.codecs import WEBP
+from pvae_zoo.data.codecs import WEBP
 from pvae_zoo.reporting.evaluation import (
     CodecSizes,
     Thumbnails,

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.codecs import CODECS, stored
 from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.runtime.pictures import to_picture
-
-CODECS: dict[str, tuple[str, dict[str, Any]]] = {
-    "PNG": ("PNG", {"optimize": True}),
-    "WebP lossless": ("WEBP", {"lossless": True, "quality": 100, "method": 6}),
-    "JPEG XL lossless": ("JXL", {"lossless": True, "effort": 9}),
-}
-
-
-WEBP = "WebP lossless"
-"""What models are measured against: the best of the codecs that every program reads."""
-
-
-def available_codecs() -> list[str]:
-    """The codecs that are installed: all but JPEG XL always are."""
-    return [name for name, (kind, _) in CODECS.items() if kind != "JXL" or _has_jpeg_xl()]
 
 
 def measure_codecs(
@@ -62,29 +44,6 @@ def measure_codecs(
         progress(done)
     dimensions = len(chosen) * image.dimensions
     return {name: 8 * total / dimensions for name, total in totals.items()}
-
-
-def stored(picture: Image.Image, codec: str) -> bytes:
-    """The file that a codec makes of a picture.
-
-    Raises:
-        PvaeZooError: if the plug-in for JPEG XL is not installed.
-    """
-    kind, options = CODECS[codec]
-    if kind == "JXL" and not _has_jpeg_xl():
-        raise PvaeZooError('pillow-jxl-plugin is not installed: run pip install "pvae-zoo[paper]"')
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def _has_jpeg_xl() -> bool:
-    """Whether the plug-in is there; where it is, Pillow knows the format from now on."""
-    try:
-        import pillow_jxl  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def random_subset(count: int, limit: int, seed: int = 0) -> NDArray[np.int64]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.data.codecs import available_codecs
 from pvae_zoo.data.datasets import ImageSet
-from pvae_zoo.reporting.codecs import available_codecs, measure_codecs
+from pvae_zoo.reporting.codecs import measure_codecs
 from pvae_zoo.reporting.evaluation import CodecSizes, Row, Thumbnails, chosen_images, evaluate
 from pvae_zoo.reporting.fidelity import drawn_levels, fidelity
 from pvae_zoo.runtime.grid import Progress

@@ -57,4 +57,5 @@ def _score(networks: Networks, images: Images, *, samples: int, seed: int, check
         kl_nats=kl.reshape(n, samples, -1).mean(axis=1),
         iwae_nll_nats=-log_mean_exp(log_weights.reshape(n, samples)) if samples > 1 else None,
         log_prob=log_prob.reshape(n, samples, *image.chw).mean(axis=1),
+        posteriors=tuple(posteriors),
     )

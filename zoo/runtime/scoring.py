@@ -62,6 +62,11 @@ class Gaussian:
         return _sum(log_ratio + 0.5 * (np.exp(-2 * log_ratio) + scaled_gap**2 - 1))
 
 
+def joined(parts: Sequence[Gaussian]) -> Gaussian:
+    """The Gaussians of several batches as those of one."""
+    return Gaussian(np.concatenate([p.mean for p in parts]), np.concatenate([p.log_std for p in parts]))
+
+
 def standard_log_prob(z: NDArray[np.float32]) -> Array:
     """Log-density in nats of ``(N, *latent_shape)`` under N(0, I): ``(N,)``."""
     return _sum(-0.5 * z.astype(np.float64) ** 2 - 0.5 * math.log(2 * math.pi))
@@ -89,6 +94,7 @@ class Scores:
         kl_nats: KL of each level, bottom first, ``(N, levels)``.
         iwae_nll_nats: minus the importance-weighted bound, ``(N,)``; None with one draw.
         log_prob: log p of every value, mean over the draws, ``(N, C, H, W)``: a map of surprise.
+        posteriors: q(z|x) of each level, bottom first; empty where they were not kept.
     """
 
     image: ImageShape
@@ -96,6 +102,7 @@ class Scores:
     kl_nats: Array
     iwae_nll_nats: Array | None
     log_prob: NDArray[np.float32]
+    posteriors: tuple[Gaussian, ...] = ()
 
     def __len__(self) -> int:
         return len(self.reconstruction_nats)
@@ -126,6 +133,7 @@ def merge_scores(parts: Sequence[Scores]) -> Scores:
         kl_nats=np.concatenate([p.kl_nats for p in parts]),
         iwae_nll_nats=np.concatenate(iwae) if len(iwae) == len(parts) else None,
         log_prob=np.concatenate([p.log_prob for p in parts]),
+        posteriors=tuple(joined(level) for level in zip(*(p.posteriors for p in parts), strict=True)),
     )
 
 

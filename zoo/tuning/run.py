@@ -18,6 +18,7 @@ import numpy as np
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.data.codecs import WEBP
 from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.data.image_store import Images, Split
 from pvae_zoo.data.memory import available_memory
@@ -26,7 +27,7 @@ from pvae_zoo.data.survey import Survey, folder_name, survey
 from pvae_zoo.data.survey_words import card_lines
 from pvae_zoo.export.bundle import halved
 from pvae_zoo.export.given import given_weights
-from pvae_zoo.reporting.codecs import WEBP, measure_codecs
+from pvae_zoo.reporting.codecs import measure_codecs
 from pvae_zoo.sources.current import make_current
 from pvae_zoo.training.checkpoint import BEST, LATEST, Checkpoint, load_checkpoint
 from pvae_zoo.training.lock import locked

@@ -3,18 +3,21 @@
 import os
 import signal
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.conformance import matrix
 from pvae_zoo.conformance.matrix import measure
-from pvae_zoo.conformance.runtimes import RUNTIMES, Found, chosen, find
+from pvae_zoo.conformance.runtimes import FLOOR, FLOOR_VERSION, RUNTIMES, Found, chosen, find
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.sources.registry import open_bundle
 
 FIRST_TIER = "onnxruntime,reference,tract"
-OTHERS = [name for name in RUNTIMES if name not in FIRST_TIER.split(",")]
+COMPILERS = ["iree", "tvm"]
+OTHERS = [name for name in RUNTIMES if name not in [*FIRST_TIER.split(","), *COMPILERS]]
 MODELS = ["gates", "colour", "levels"]
 
 
@@ -42,6 +45,42 @@ def test_the_other_runtimes_pass(request, model, name):
     bundle = request.getfixturevalue(model).bundle
     (row,) = measure(bundle, [RUNTIMES[name]]).runtimes
     assert_passes(row, bundle)
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("name", COMPILERS)
+def test_the_compilers_pass(levels, name):
+    found = find(RUNTIMES[name])
+    if isinstance(found, str):
+        pytest.skip(f"needs {name}: {found}")
+    (row,) = measure(levels.bundle, [RUNTIMES[name]]).runtimes
+    assert_passes(row, levels.bundle)
+
+
+def test_a_runtime_with_a_folder_of_its_own(square, tmp_path, monkeypatch):
+    """Its worker sees what lies there, in place of what is installed, and no other worker does."""
+    monkeypatch.delenv("PVAE_ZOO_PYTHON_FOLDER", raising=False)
+    folder = tmp_path / "onnxruntime-floor"
+    (folder / "onnxruntime").mkdir(parents=True)
+    (folder / "onnxruntime" / "__init__.py").write_text("raise ImportError('the one in the folder')")
+    assert find(RUNTIMES[FLOOR], python_folder=tmp_path).startswith("pip install --no-deps --target ")
+    for version, is_there in [("1.24.0", False), (FLOOR_VERSION, True)]:
+        info = folder / "onnxruntime-0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnxruntime\nVersion: {version}\n")
+        assert isinstance(find(RUNTIMES[FLOOR], python_folder=tmp_path), Found) == is_there
+    base, row, other = measure(
+        square.bundle, chosen("onnxruntime,onnxruntime-floor,tract"), python_folder=tmp_path
+    ).runtimes
+    assert (row.version, row.state) == (FLOOR_VERSION, "failed") and "the one in the folder" in row.problem
+    assert base.state == other.state == "passed"
+
+
+def test_the_floor_is_what_the_package_asks_for():
+    extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert extras["cpu"] == [f"onnxruntime>={FLOOR_VERSION.removesuffix('.0')}"]
 
 
 def test_the_first_tier_draws_digits():
@@ -151,7 +190,7 @@ def test_npm_packages_are_found_above_the_folder(tmp_path):
 
 @pytest.mark.parametrize("names", ["tensorrt", "tract,nope", "", " , "])
 def test_a_name_that_is_no_runtime(names):
-    with pytest.raises(PvaeZooError, match="choose from onnxruntime, reference, tract"):
+    with pytest.raises(PvaeZooError, match="choose from onnxruntime, onnxruntime-floor, reference, tract"):
         chosen(names)
 
 

@@ -51,6 +51,17 @@ def test_a_matrix_is_read_as_it_was_written(bundle, matrix):
     assert stored_matrix(bundle) == replace(matrix, runtimes=matrix.runtimes[:2])
 
 
+def test_rows_that_were_not_measured_again_stay(bundle, matrix):
+    save_matrix(bundle, matrix)
+    again = replace(matrix.runtimes[1], equal=1.0)
+    first = replace(matrix.runtimes[0], name="onnxruntime")
+    save_matrix(bundle, replace(matrix, date="2026-12-01T13:00:00+00:00", runtimes=(first, again)))
+    rows = (first, matrix.runtimes[0], again)
+    assert stored_matrix(bundle) == replace(matrix, date="2026-12-01T13:00:00+00:00", runtimes=rows)
+    save_matrix(bundle, replace(matrix, machine="Darwin arm64, 8 cores", runtimes=(again,)))
+    assert stored_matrix(bundle).runtimes == (again,)
+
+
 def test_the_card_has_the_matrix(bundle, matrix):
     assert render_card(bundle).count("Not measured yet.") == 2
     save_matrix(bundle, matrix)

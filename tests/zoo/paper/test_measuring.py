@@ -8,13 +8,14 @@ from torch import nn
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.data.codecs import CODECS, stored
 from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.models.gaussian import DiagonalGaussian
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.paper.measuring import bound
 from pvae_zoo.paper.pictures import nearest_images, three_rows
 from pvae_zoo.paper.probe import Digits, probe_accuracy
-from pvae_zoo.reporting.codecs import CODECS, measure_codecs, random_subset, stored
+from pvae_zoo.reporting.codecs import measure_codecs, random_subset
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import to_picture
 

@@ -6,8 +6,9 @@ from PIL import Image
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.data.augmentation import jpeg_copy
+from pvae_zoo.data.codecs import available_codecs
 from pvae_zoo.data.datasets import ImageSet
-from pvae_zoo.reporting.codecs import available_codecs, measure_codecs
+from pvae_zoo.reporting.codecs import measure_codecs
 from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, Thumbnails, chosen_images
 from pvae_zoo.reporting.measurement import Measurement
 from pvae_zoo.runtime.model import Model

@@ -65,8 +65,11 @@ def partial(path):
     return path.with_name(path.name + ".partial")
 
 
-def test_rows_come_back_to_the_last_bit(tmp_path, path, partial):
+def test_rows_come_back_to_the_last_bit(tmp_path, path, partial, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
     part = write(tmp_path)
+    assert len(synced) == 1 + 4  # the first line, and each batch: a machine that goes down keeps them
     assert (part.path, part.count, part.failed, part.was_there) == (path, 10, 2, False) and not partial.exists()
     assert read_header(path) == HEADER and list(read_rows(path)) == ROWS
     lines = [json.loads(line) for line in path.read_text("ascii").splitlines()]
