@@ -41,6 +41,7 @@ COMMANDS = {
     "interpolate": ("pvae_zoo.cli.interpolate", "interpolate_command", "Draw the path between two latents."),
     "complete": ("pvae_zoo.cli.complete", "complete_command", "Keep a part of images and draw the rest."),
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
+    "finetune": ("pvae_zoo.cli.finetune", "finetune_command", "From a folder of your images to a model of them."),
     "evaluate": ("pvae_zoo.cli.evaluate", "evaluate_command", "Measure a model on a data set."),
     "export": ("pvae_zoo.cli.export", "export_command", "Export a trained model as a bundle of ONNX graphs."),
     "convert": ("pvae_zoo.cli.convert", "convert_command", "Convert a bundle to float16, int8 or plain float32."),

@@ -19,12 +19,13 @@ ORDER = (
         "conversion",
         "publishing",
         "export",
+        "tuning",
         "paper",
         "cli",
         "__main__",
     ),
 )
-USE_TORCH = {"models", "training", "export", "paper"}
+USE_TORCH = {"models", "training", "export", "tuning", "paper"}
 ROOT = Path(pvae_zoo.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 

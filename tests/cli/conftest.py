@@ -31,6 +31,7 @@ PLAIN = {
     "reconstruct": ["images"],
     "complete": ["images", "--rows", "4"],
     "train": ["mnist", "--data", "data"],
+    "finetune": ["mnist", "images", "--name", "mine"],
     "evaluate": ["--data", "data"],
     "export": ["run", "--out", "bundle"],
     "convert": ["mnist", "--precision", "int8", "--out", "bundle"],
