@@ -25,7 +25,7 @@ ORDER = (
         "__main__",
     ),
 )
-USE_TORCH = {"models", "training", "export", "tuning", "paper"}
+USE_TORCH = {"models", "training", "export", "paper"}
 ROOT = Path(pvae_zoo.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
