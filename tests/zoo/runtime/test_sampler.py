@@ -287,16 +287,16 @@ def test_an_interrupt_ends_the_draw_and_the_sampler_can_draw_again(gates, worker
 def test_margins_and_the_spare_row_of_every_canvas_stay_zero(tiny, monkeypatch):
     bound = []
 
-    class Recorder(grid._BoundStep):
+    class Recorder(grid._BoundSteps):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             bound.append(self)
 
-    monkeypatch.setattr(grid, "_BoundStep", Recorder)
+    monkeypatch.setattr(grid, "_BoundSteps", Recorder)
     StepSampler(tiny.bundle).draw(make_draw(tiny, 2)[1])
     spec = tiny.bundle.config.steps["decoder_step"]
     g = spec.geometry
-    *canvases, _, _ = bound[0].binding.get_outputs()
+    canvases = bound[0].canvases
     assert len(canvases) == len(spec.canvases)
     for canvas in canvases:
         values = canvas.numpy()
