@@ -120,7 +120,7 @@ def evaluate_command(
 
 
 def _print(model: str, rows: list[Row]) -> None:
-    from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation
+    from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, Thumbnails
 
     bits = 0.0
     for row in rows:
@@ -129,7 +129,7 @@ def _print(model: str, rows: list[Row]) -> None:
             _print_bound(model, row)
         elif isinstance(row, CodecSizes):
             _print_codecs(row, bits)
-        else:
+        elif isinstance(row, Thumbnails):
             _print_thumbnails(row)
 
 

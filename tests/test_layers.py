@@ -8,7 +8,7 @@ import pytest
 import pvae_zoo
 
 ORDER = (
-    *("base", "contract", "data", "models", "training", "runtime", "sources", "checks", "trust"),
+    *("base", "contract", "data", "models", "training", "runtime", "sources", "checks", "trust", "screening"),
     "__init__",  # `pvae_zoo.load`
     *(
         "conformance",
@@ -19,6 +19,7 @@ ORDER = (
         "conversion",
         "publishing",
         "export",
+        "tuning",
         "paper",
         "cli",
         "__main__",

@@ -87,7 +87,6 @@ def _values(config: BundleConfig) -> dict[str, str]:
         "tolerance": tolerance_words(config.numbers.gap),
         "draws": _EXACT if config.numbers.draws is not None else _COARSE,
         "grey": f"{(image.levels - 1) / 2:g}",
-        "z1_channels": str(first.shape[0]),
         "cell_height": _cell(image.height, first.shape[1] if len(first.shape) == 3 else 1),
         "cell_width": _cell(image.width, first.shape[2] if len(first.shape) == 3 else 1),
     }

@@ -15,7 +15,7 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.contract.licence import licence_of
 from pvae_zoo.explain.guide import guide_text
 from pvae_zoo.explain.tensors import tensor_words
-from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, levels_text
+from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, descent_text, levels_text
 from pvae_zoo.reporting.card_training import training_lines
 from pvae_zoo.reporting.differences import conversion_text
 from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
@@ -70,7 +70,8 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "precision": config.numbers.words,
         "conversion": conversion_text(bundle),
         "figures": bounds_table(results),
-        "codecs": codecs_table(bundle),
+        "codecs": codecs_table(bundle) + descent_text(bundle),
+        "reading": _reading(bundle),
         "levels": levels_text(bundle),
         "commands": "\n".join(f"    {command}" for command in commands) or "    (none yet)",
         "conformance": _conformance(bundle),
@@ -88,6 +89,12 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     }
     template = (resources.files("pvae_zoo.model_cards") / "template.md").read_text("utf-8")
     return Template(template).substitute(values)
+
+
+def _reading(bundle: Bundle) -> str:
+    """What was read of the data set, where the recipe says it."""
+    lines = (bundle.config.recipe or {}).get("reading") or []
+    return "".join(f"- {line}\n" for line in lines) + ("\n" if lines else "")
 
 
 def _pictures(bundle: Bundle, folder: Path) -> str:
