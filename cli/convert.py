@@ -30,6 +30,13 @@ _IMAGES = 100
     required=True,
     help="In what numbers the graphs are to keep weights and compute.",
 )
+@click.option(
+    "--images",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="How the graphs are to take images; ncnn knows no uint8.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
 @click.option(
     "--data",
@@ -39,7 +46,7 @@ _IMAGES = 100
 )
 @trust_option
 @json_option
-def convert_command(bundle: str, precision: str, out: Path, data: Path | None, as_json: bool) -> None:
+def convert_command(bundle: str, precision: str, images: str, out: Path, data: Path | None, as_json: bool) -> None:
     """Convert BUNDLE, a name of the zoo or a folder, to other numbers: a whole bundle, which all commands take.
 
     \b
@@ -62,7 +69,7 @@ def convert_command(bundle: str, precision: str, out: Path, data: Path | None, a
 
     source = open_admitted(bundle)
     given = None if data is None else _images(source, data)
-    made = convert(source, precision, out, given, _say)
+    made = convert(source, precision, out, float_images=images == "float32", given=given, say=_say)
     found = made.differences
     if as_json:
         echo_json({"bundle": str(out), "name": made.bundle.name, "precision": precision} | asdict(found))

@@ -126,7 +126,7 @@ def _images(bundle: Bundle, recipe: Recipe, data: Path | NDArray[np.uint8] | Non
         return data
     if data is None:
         with np.load(bundle.folder / GOLDEN, allow_pickle=False) as golden:
-            images: NDArray[np.uint8] = golden["image"]
+            images: NDArray[np.uint8] = golden["image"].astype(np.uint8)
             return images
     split = load_split(data, "valid", recipe.model.image, binarize=recipe.binarize, augmentation=recipe.data)
     spread = np.arange(0, len(split), max(1, len(split) // IMAGES))[:IMAGES]  # files may be sorted by class

@@ -83,6 +83,19 @@ def test_float16_weights_and_float32_are_checkpoints_still(run, source, tmp_path
     assert Bundle(tmp_path / "whole").name == "tiny-float32"
 
 
+def test_images_may_be_floats_and_score_the_same(run, source, tmp_path):
+    line = ("convert", source, "--precision", "float32", "--images", "float32", "--out", "floats")
+    assert run(*line).exit_code == 0  # float32 it was: the images alone change
+    assert run("verify", "./floats").exit_code == 0
+    images = np.random.default_rng(0).integers(0, 8, (3, 1, 6, 6), np.uint8)
+    own, other = (Model(Bundle(folder), "cpu", 1).nll(images).nll_nats for folder in (source, tmp_path / "floats"))
+    np.testing.assert_array_equal(own, other)
+    assert "Images are float32 (N, 1, 6, 6)" in (tmp_path / "floats" / CARD).read_text("utf-8")
+    assert "nothing to convert" in refused(
+        run, "./floats", "--precision", "float32", "--images", "float32", "--out", "b"
+    )
+
+
 def test_rounded_weights_are_no_checkpoint(int8):
     with pytest.raises(PvaeZooError, match="rounded to int8: take tiny, which it was converted from"):
         checkpoint_of(Bundle(int8))

@@ -170,6 +170,12 @@ class BundleConfig:
         return ROLES if len(self.latents) == 1 else TWO_LEVEL_ROLES
 
     @property
+    def image_type(self) -> str:
+        """The type in which graphs take images: uint8, or float32 where ``pvae-zoo convert`` has made it so."""
+        inputs = self.graphs["encoder"].inputs if "encoder" in self.graphs else ()
+        return next((tensor.dtype for tensor in inputs if tensor.name == "image"), "uint8")
+
+    @property
     def precision(self) -> str:
         """In what numbers the graphs keep weights and compute: a name of `PRECISIONS`.
 

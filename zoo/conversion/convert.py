@@ -23,6 +23,7 @@ from pvae_zoo.contract.precision import FLOAT16, FLOAT16_WEIGHTS, FLOAT32, INT8,
 from pvae_zoo.conversion.golden import own_golden, write_golden
 from pvae_zoo.conversion.graphs import checked, parsed
 from pvae_zoo.conversion.half import as_float16
+from pvae_zoo.conversion.image_input import with_float_images
 from pvae_zoo.conversion.quantised import as_int8
 from pvae_zoo.conversion.stored import as_float16_weights, as_float32
 from pvae_zoo.explain.guide import guide
@@ -45,6 +46,8 @@ def convert(
     bundle: Bundle,
     precision: str,
     folder: Path,
+    *,
+    float_images: bool = False,
     given: tuple[NDArray[np.uint8], str] | None = None,
     say: Callable[[str], None] = lambda what: None,
 ) -> Converted:
@@ -56,13 +59,14 @@ def convert(
         bundle: its graphs run, so it is admitted before.
         precision: a name of `pvae_zoo.contract.precision.PRECISIONS`.
         folder: where to; nothing may be there yet.
+        float_images: whether the graphs are to take images as float32, not uint8.
         given: images to score with both and whose they are; without them those that the bundle draws.
         say: told what is done next.
 
     Raises:
         PvaeZooError: if there is nothing to convert, something is in the folder, the bundle is damaged or none of ours.
     """
-    _check(bundle, precision, folder)
+    _check(bundle, precision, float_images, folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.")
@@ -70,7 +74,7 @@ def convert(
         raise write_error(folder, error) from error
     with beside as path:
         say(f"converting {len(bundle.config.roles)} graphs")
-        made = _write(bundle, precision, Path(path))
+        made = _write(bundle, precision, float_images, Path(path))
         found = verify_bundle(made)
         if not found.ok:
             raise PvaeZooError(f"what {bundle.folder} was converted to does not hold: {found.problems[0]}")
@@ -81,9 +85,9 @@ def convert(
     return Converted(Bundle(folder), differences)
 
 
-def _check(bundle: Bundle, precision: str, folder: Path) -> None:
+def _check(bundle: Bundle, precision: str, float_images: bool, folder: Path) -> None:
     has = bundle.config.precision
-    if has == precision:
+    if has == precision and (not float_images or bundle.config.image_type == "float32"):
         raise PvaeZooError(f"{bundle.name} is {precision} already ({bundle.folder}): there is nothing to convert")
     if not PRECISIONS[has].is_float32:
         source = bundle.config.conversion.source if bundle.config.conversion else "the bundle"
@@ -101,7 +105,7 @@ def _check(bundle: Bundle, precision: str, folder: Path) -> None:
         raise write_error(folder, error) from error
 
 
-def _write(bundle: Bundle, precision: str, folder: Path) -> Bundle:
+def _write(bundle: Bundle, precision: str, float_images: bool, folder: Path) -> Bundle:
     """All but the measured figures and the card."""
     problems: list[str] = []
     golden = read_golden(bundle, problems)
@@ -111,13 +115,18 @@ def _write(bundle: Bundle, precision: str, folder: Path) -> Bundle:
     graphs = {}
     for role, spec in bundle.config.graphs.items():
         where = f"{bundle.folder / spec.file}"
-        model = _rewritten(parsed(bundle.read_graph(role), where), role, precision)
-        _state(model, config)
+        model = parsed(bundle.read_graph(role), where)
+        if float_images:
+            model, spec = with_float_images(model, spec)
+        model = _rewritten(model, role, precision)
+        _state(model, config, spec)
         path = folder / spec.file
         atomic_write(path, checked(model, where))
         graphs[role] = GraphSpec(**asdict(file_spec(path)), inputs=spec.inputs, outputs=spec.outputs)
     config = replace(config, graphs=graphs)
     config = replace(config, guide=None if bundle.config.guide is None else guide(config))
+    if config.image_type == "float32":
+        golden["image"] = golden["image"].astype(np.float32)
     if precision != FLOAT32:  # which changes no output: PyTorch's own vectors stay
         golden = own_golden(Bundle.unfinished(folder, config), golden)
     write_golden(folder / GOLDEN, golden)
@@ -143,13 +152,13 @@ def _renamed(bundle: Bundle, precision: str) -> BundleConfig:
     return replace(config, name=f"{name}-{precision}", conversion=conversion, training=training, weights=None)
 
 
-def _state(model: onnx.ModelProto, config: BundleConfig) -> None:
+def _state(model: onnx.ModelProto, config: BundleConfig, spec: GraphSpec) -> None:
     """Let a graph's metadata say what it has become."""
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     conversion = asdict(config.conversion) if config.conversion else None
     try:
         stated: dict[str, Any] = json.loads(metadata["pvae.config"])
-        stated |= {"name": config.name, "conversion": conversion}
+        stated |= {"name": config.name, "conversion": conversion, "inputs": [asdict(tensor) for tensor in spec.inputs]}
     except (KeyError, ValueError, TypeError) as error:
         raise PvaeZooError(f"{model.graph.name} has no contract in its metadata: it is no graph of ours") from error
     if "training" in stated:

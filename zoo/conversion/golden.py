@@ -32,7 +32,7 @@ def own_golden(bundle: Bundle, golden: _Arrays) -> _Arrays:
     noise = [golden["z1_noise"]] if networks.levels == 1 else [golden["z1_noise"], golden["z2"]]
     z1 = networks.draw_z1(noise)
     drawn = networks.draw_pixels(z1, golden["uniforms"], np.full(golden["uniforms"].shape, -1, np.int64), 1.0)
-    found = {**golden, "z1": z1, "image": drawn.images}
+    found = {**golden, "z1": z1, "image": drawn.images.astype(golden["image"].dtype)}
     if not bundle.config.numbers.is_float32:
         found["step_log_prob"] = drawn.log_prob
     whole = dict(found)

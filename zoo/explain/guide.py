@@ -71,6 +71,7 @@ def _values(config: BundleConfig) -> dict[str, str]:
     first = config.latents[0]
     return {
         **_example(config),
+        "image_type": config.image_type,
         "chw": f"(N, {image.channels}, {image.height}, {image.width})",
         "image": image_words(image),
         "convert": "make it grey (ITU-R 601 luma)," if image.channels == 1 else "make grey ones RGB,",

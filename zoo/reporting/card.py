@@ -77,6 +77,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "conformance": _conformance(bundle),
         "digest": bundle.digest[:16],
         "pictures": "" if folder is None else _pictures(bundle, folder),
+        "image_type": config.image_type,
         "shape": f"(N, {image.channels}, {image.height}, {image.width})",
         "made": _made(image, training),
         "last_value": image.levels - 1,

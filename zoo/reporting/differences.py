@@ -178,6 +178,8 @@ def conversion_text(bundle: Bundle) -> str:
         f"## Converted\n\n`{conversion.source}` ({conversion.source_sha256[:16]}) converted to {conversion.precision}: "
         f"{numbers.words}."
     )
+    if bundle.config.image_type != "uint8":
+        text += f" Its graphs take images as {bundle.config.image_type}."
     if not numbers.is_float32:
         text += (
             " `sample` draws from the step graphs and `nll` reads the graphs of whole images: the two are rounded in "

@@ -201,7 +201,9 @@ class Networks:
         """Outputs of a whole-image graph for rows filled up with copies of the last one."""
         count = len(next(iter(feed.values())))
         rows = np.minimum(np.arange(count + -count % multiple), count - 1)
-        outputs = self.session(role).run(names, {name: values[rows] for name, values in feed.items()}, run_options())
+        types = {tensor.name: tensor.dtype for tensor in self.config.graphs[role].inputs}  # images may be float32
+        whole = {name: values[rows].astype(types[name], copy=False) for name, values in feed.items()}
+        outputs = self.session(role).run(names, whole, run_options())
         return [output[:count] for output in outputs]
 
 

@@ -9,6 +9,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.conversion.graphs import checked, parsed
 from pvae_zoo.conversion.half import as_float16
+from pvae_zoo.conversion.image_input import with_float_images
 from pvae_zoo.conversion.quantised import as_int8, rounded
 from pvae_zoo.conversion.stored import as_float16_weights, as_float32
 from pvae_zoo.export.bundle import halved, write_bundle
@@ -73,6 +74,20 @@ def test_float32_computes_the_same_bits_with_no_weight_behind_a_cast(wide):
         assert not [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in constants]
         before = outputs(wide, role, parsed(wide.read_graph(role), role))
         for a, b in zip(before, outputs(wide, role, model), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=role)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_images_as_floats_change_no_bit_and_leave_no_uint8(wide, precision):
+    for role in ("encoder", "decoder"):
+        model, spec = with_float_images(parsed(wide.read_graph(role), role), wide.config.graphs[role])
+        changed = REWRITES[precision](model, role)
+        data = checked(changed, role)
+        assert screen_graph(data, spec, role) == []
+        values = feed(wide, role)
+        floats = values | {"image": values["image"].astype(np.float32)}
+        before = open_session(checked(rewritten(wide, role, precision), role), "cpu").run(None, values)
+        for a, b in zip(before, open_session(data, "cpu").run(None, floats), strict=True):
             np.testing.assert_array_equal(a, b, err_msg=role)
 
 

@@ -156,11 +156,18 @@ export class PixelVAE {
     return width + geometry.slope * (height - 1);
   }
 
-  private async posteriors(image: Uint8Array): Promise<Gaussian[]> {
+  /** Images as a graph takes them: bytes, or the same numbers as float32 in a bundle that was converted so. */
+  private images(role: "encoder" | "decoder", values: Uint8Array, count: number): ort.Tensor {
     const { channels, height, width } = this.image;
-    const found = await this.bundle.run("encoder", {
-      image: new ort.Tensor("uint8", image, [1, channels, height, width]),
-    });
+    const shape = [count, channels, height, width];
+    const dtype = this.bundle.config.graphs[role]!.inputs.find(({ name }) => name === "image")?.dtype;
+    return dtype === "float32"
+      ? new ort.Tensor("float32", Float32Array.from(values), shape)
+      : new ort.Tensor("uint8", values, shape);
+  }
+
+  private async posteriors(image: Uint8Array): Promise<Gaussian[]> {
+    const found = await this.bundle.run("encoder", { image: this.images("encoder", image, 1) });
     return this.bundle.config.latents.map(({ name }) => ({
       mean: found[`${name}_mean`].data as Float32Array,
       logStd: found[`${name}_log_std`].data as Float32Array,
@@ -220,9 +227,8 @@ export class PixelVAE {
 
   /** log p(x|z1) of every value of one image for each of `count` latents, (count, C, H, W). */
   private async logProb(image: Uint8Array, z1: Float32Array, count: number): Promise<Float32Array> {
-    const { channels, height, width } = this.image;
     const context = await this.context("decoder_context", "z1", z1, 0, count);
-    const images = new ort.Tensor("uint8", joinedBytes(image, count), [count, channels, height, width]);
+    const images = this.images("decoder", joinedBytes(image, count), count);
     return (await this.bundle.run("decoder", { image: images, context })).log_prob.data as Float32Array;
   }
 
