@@ -10,7 +10,7 @@ import pvae_zoo
 ORDER = (
     *("base", "contract", "data", "models", "training", "runtime", "sources", "checks", "trust", "screening"),
     "__init__",  # `pvae_zoo.load`
-    *("conformance", "explain", "scale", "web", "reporting", "publishing", "export", "tuning", "paper"),
+    *("conformance", "explain", "scale", "web", "reporting", "conversion", "publishing", "export", "tuning", "paper"),
     *("cli", "__main__"),
 )
 USE_TORCH = {"models", "training", "export", "paper"}

@@ -21,6 +21,7 @@ from torch import Tensor
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import stop_requested
 from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.training.abandon import Abandoned
 from pvae_zoo.training.checkpoint import (
     BEST,
     LATEST,
@@ -171,7 +172,11 @@ class Trainer:
                 self._validate(valid)  # at the end: it was stopped by an image that it could not read
                 self._save(LATEST)
             while self.progress.step < self.config.steps:
-                taken = self._step(images)
+                try:
+                    taken = self._step(images)
+                except Abandoned:
+                    self._save(LATEST)
+                    break
                 if taken is not None:
                     meter.add(*taken)
                 now = self.clock()
@@ -203,7 +208,7 @@ class Trainer:
         return self.progress.step == self.config.steps
 
     def _step(self, images: ImageSet | DeviceImages) -> tuple[Terms, Tensor] | None:
-        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor)
+        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor, self._stopped)
 
     def _look(self, taken: tuple[Terms, Tensor] | None) -> None:
         """After a step: is the bound where it belongs?"""
