@@ -100,6 +100,7 @@ def finetune_command(
     """
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
+        from pvae_zoo.training.allocation import keep_freed_memory
         from pvae_zoo.tuning.run import FineTuning
         from pvae_zoo.tuning.wish import Wish
     except ImportError as error:
@@ -110,6 +111,7 @@ def finetune_command(
     command = shlex.join(["pvae-zoo", *ctx.meta[ARGUMENTS]])
     wish = Wish(folders=folders, name=name, run=run or Path("runs") / name, command=command, **options)
     wish.check(writes=not dry_run)
+    keep_freed_memory()
     tuning = FineTuning(wish)
     with progress_bar("images") as progress:
         found = tuning.look(progress)

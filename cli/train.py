@@ -114,12 +114,14 @@ def train_command(
         torchrun --nproc-per-node 2 -m pvae_zoo train mnist --data data/binarized_mnist
     """
     try:
+        from pvae_zoo.training.allocation import keep_freed_memory
         from pvae_zoo.training.distributed import joined_world
         from pvae_zoo.training.loop import Trainer
         from pvae_zoo.training.plots import plot_run
     except ImportError as error:
         raise needs_torch(error) from error
 
+    keep_freed_memory()
     wish = Wish(recipe, data, **options)
     wanted, out, given = wish.settled(out)
 

@@ -195,3 +195,11 @@ def test_what_did_not_help_is_said_and_is_the_model_it_came_from(finetune, colou
     mine = checkpoint_of(Bundle(own_models_folder() / "mine")).section("ema")
     old, new = checkpoint_of(colours.bundle).section("ema"), mine
     assert all((old[name] == new[name]).all() for name in old)
+
+
+def test_a_full_disk_leaves_nothing_half_written_and_the_same_command_goes_on(finetune, small_disk):
+    place = small_disk / "mine"
+    ends(finetune("--out", place), "cannot write", "the disk is full")
+    assert list(small_disk.iterdir()) == []
+    moved = finetune("--out", "mine")
+    assert moved.exit_code == 0 and "every image" in moved.stdout and Bundle(Path("mine")).name == "mine"
