@@ -165,7 +165,7 @@ def promise(known: Evidence, count: int) -> list[str]:
 
 def patches(evidence: Evidence, corners: NDArray[np.int64]) -> list[str]:
     """Where the worst region lies, beside the patch that was painted in."""
-    regions = worst_regions(evidence.surprise_nats)
+    regions = worst_regions(evidence.surprise_nats, evidence.place_nats)
     side = regions[0].side
     places = np.array([(region.top, region.left) for region in regions])
     gaps = np.maximum(np.maximum(corners - (places + side), places - (corners + PATCH)), 0).max(axis=1)
@@ -189,7 +189,7 @@ def speed(model: Model, images: Images) -> str:
     def screened() -> None:
         evidence = measure(model, images)
         reference.strangeness(reference.deviations(reference.scores(evidence)))
-        worst_regions(evidence.surprise_nats)
+        worst_regions(evidence.surprise_nats, evidence.place_nats)
 
     for _ in range(5):
         for place, work in enumerate((lambda: model.nll(images), screened)):
