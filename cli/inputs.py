@@ -44,6 +44,8 @@ class Inputs:
 
     Attributes:
         names: of the usable images that were read.
+        usable: their file names, without suffix.
+        notes: on what was done to some of them, by name.
         failed: those that could not be used.
         stems: a file name for each image that was found, without suffix; numbered where two would be one file.
     """
@@ -52,6 +54,8 @@ class Inputs:
         self._sources = find_images(paths, say_repeats)
         self._image, self._fit = image, fit
         self.names: list[str] = []
+        self.usable: list[str] = []
+        self.notes: dict[str, str] = {}
         self.failed = 0
         self.stems = stems([source.name for source in self._sources])
 
@@ -88,7 +92,9 @@ class Inputs:
         values, note = result
         if note is not None:
             echo(f"{source.name}: {note}", err=True)
+            self.notes[source.name] = note
         self.names.append(source.name)
+        self.usable.append(self.stems[place])
         return values
 
 

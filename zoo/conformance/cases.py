@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.checks.verification import whole_image
+from pvae_zoo.checks.verification import step_log_prob, whole_image
 from pvae_zoo.contract.config import BundleConfig
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.grid import place, step_feed
@@ -114,7 +114,7 @@ def golden_step_case(config: BundleConfig, role: str, whole: Arrays) -> tuple[St
         drawing = StepCase(config, role, whole["prior_context"], {"noise": whole["z1_noise"]}, "z1")
         return drawing, whole["z1"]
     values = {"uniforms": whole["uniforms"], "given": whole["image"].astype(np.int64)}
-    return StepCase(config, role, whole["context"], values, "log_prob"), whole["log_prob"]
+    return StepCase(config, role, whole["context"], values, "log_prob"), step_log_prob(whole)
 
 
 def draw_sample(config: BundleConfig, golden: Arrays, execute: Callable[[Case], list[Arrays]]) -> NDArray[np.uint8]:

@@ -127,8 +127,7 @@ def chi_square_limit(freedom):
 
 
 @pytest.mark.parametrize("image", [(1, 2, 2, 2), (3, 1, 1, 4), (1, 1, 3, 3)], ids=["binary", "colour", "grey"])
-@pytest.mark.parametrize("order", ["wavefront", "raster"])
-def test_samples_have_the_probabilities_that_the_density_states(image, order, make_tiny):
+def test_samples_have_the_probabilities_that_the_density_states(image, make_tiny):
     tiny, count = make_tiny(image=image, latents=1), 20_000
     channels, height, width, levels = image
     every = np.array(list(product(range(levels), repeat=channels * height * width)), np.uint8)
@@ -141,7 +140,7 @@ def test_samples_have_the_probabilities_that_the_density_states(image, order, ma
     assert expected.sum() == pytest.approx(count, rel=1e-5)
     _, what = make_draw(tiny, count, seed=5)
     what = PixelDraw(np.repeat(context, count, 0), what.uniforms, what.given)
-    drawn = StepSampler(tiny.bundle).draw(what, order=order).images.reshape(count, -1)
+    drawn = StepSampler(tiny.bundle).draw(what).images.reshape(count, -1)
     index = drawn.astype(int) @ levels ** np.arange(drawn.shape[1])[::-1]
     observed = np.bincount(index, minlength=len(every))
     rare = expected < 5

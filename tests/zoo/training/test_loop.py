@@ -159,6 +159,30 @@ def test_a_signal_leaves_a_checkpoint_and_is_passed_on(tmp_path, images, recipe,
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
+@pytest.mark.parametrize("half", ["forward", "backward"])
+def test_a_step_is_left_in_its_middle_and_walked_again(tmp_path, images, recipe, half):
+    """A step may take long, and a user who stops it does not wait for its end."""
+    trainer_for(recipe, tmp_path / "whole").train(as_set(images), as_set(images))
+    trainer = trainer_for(recipe, tmp_path / "left")
+    trainer.trainee.model.decoder.pixelcnn.output.register_forward_hook(interrupt_within(trainer, half))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(as_set(images), as_set(images))
+    assert load_checkpoint(tmp_path / "left" / LATEST).progress.step == 3
+    resumed = trainer_for(recipe, tmp_path / "left")
+    resumed.resume()
+    resumed.train(as_set(images), as_set(images))
+    assert_same_run(tmp_path / "whole", tmp_path / "left")
+
+
+def interrupt_within(trainer, half):
+    def hook(module, given, output):
+        if trainer.progress.step == 3 and output.requires_grad:
+            interrupt = lambda *seen: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+            interrupt() if half == "forward" else output.register_hook(interrupt)
+
+    return hook
+
+
 def test_a_second_signal_acts_at_once():
     with pytest.raises(KeyboardInterrupt), stop_requested() as stopped:
         assert not stopped()
