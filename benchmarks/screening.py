@@ -116,7 +116,10 @@ def areas(model: Model, sets: dict[str, Evidence]) -> tuple[list[str], dict[str,
 
         def scored(evidence: Evidence) -> dict[str, Array]:
             deviations = reference.deviations(reference.scores(evidence))  # noqa: B023 - used at once
-            each = dict(zip(reference.names, np.abs(deviations).T, strict=True))  # noqa: B023
+            each = {
+                name: column if name.startswith("distance") else np.abs(column)
+                for name, column in zip(reference.names, deviations.T, strict=True)  # noqa: B023
+            }
             each |= combinations(reference, of_fitted, deviations)  # noqa: B023
             each["combined, without codec"] = reference.strangeness(deviations, codec=False)  # noqa: B023
             return each | {"combined": reference.strangeness(deviations)}  # noqa: B023
@@ -165,7 +168,7 @@ def promise(known: Evidence, count: int) -> list[str]:
 
 def patches(evidence: Evidence, corners: NDArray[np.int64]) -> list[str]:
     """Where the worst region lies, beside the patch that was painted in."""
-    regions = worst_regions(evidence.surprise_nats)
+    regions = worst_regions(evidence.surprise_nats, evidence.place_nats)
     side = regions[0].side
     places = np.array([(region.top, region.left) for region in regions])
     gaps = np.maximum(np.maximum(corners - (places + side), places - (corners + PATCH)), 0).max(axis=1)
@@ -189,7 +192,7 @@ def speed(model: Model, images: Images) -> str:
     def screened() -> None:
         evidence = measure(model, images)
         reference.strangeness(reference.deviations(reference.scores(evidence)))
-        worst_regions(evidence.surprise_nats)
+        worst_regions(evidence.surprise_nats, evidence.place_nats)
 
     for _ in range(5):
         for place, work in enumerate((lambda: model.nll(images), screened)):
@@ -237,7 +240,7 @@ def section(name: str, data: Path, fashion: Path, *, quick: bool) -> Iterator[st
     yield (
         f"Calibrated on {count:,} {known_name}, {count - ranked_of(count)} of them to fit the reference; AUROC against "
         f"the {known_name} that it was not fitted on, the mean of {SPLITS} random splits. A score alone counts by how "
-        f"far it is from its middle, on either side."
+        f"far it is from its middle, on either side but for distances, which count where they are large."
     )
     yield ""
     lines, curves = areas(model, sets)

@@ -33,6 +33,7 @@ class Evidence:
         kl_nats: KL of each level, bottom first, ``(N, L)``.
         codec_nats: what lossless WebP needs for the same pixels ([1]), ``(N,)``.
         surprise_nats: -log p of every pixel, its channels together, ``(N, H, W)``.
+        place_nats: where z1 is a map, the KL of each of its places, ``(N, h, w)``; of other models none, ``(N, 0, 0)``.
         pooled: of each level, bottom first, the means of q(z|x), ``(N, D)``; of a map, their mean over its places.
     """
 
@@ -40,6 +41,7 @@ class Evidence:
     kl_nats: Array
     codec_nats: Array
     surprise_nats: NDArray[np.float32]
+    place_nats: Array
     pooled: tuple[Array, ...]
 
     def __len__(self) -> int:
@@ -66,6 +68,7 @@ def measure(model: Model, images: Images) -> Evidence:
         kl_nats=scores.kl_nats,
         codec_nats=np.array(bits) * np.log(2.0),
         surprise_nats=-scores.log_prob.sum(axis=1),
+        place_nats=np.zeros((len(images), 0, 0)) if scores.kl_places is None else scores.kl_places,
         pooled=tuple(_pooled(posterior.mean) for posterior in scores.posteriors),
     )
 
@@ -77,6 +80,7 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
         kl_nats=np.concatenate([part.kl_nats for part in parts]),
         codec_nats=np.concatenate([part.codec_nats for part in parts]),
         surprise_nats=np.concatenate([part.surprise_nats for part in parts]),
+        place_nats=np.concatenate([part.place_nats for part in parts]),
         pooled=tuple(np.concatenate(level) for level in zip(*(part.pooled for part in parts), strict=True)),
     )
 

@@ -39,7 +39,7 @@ def save_map(path: Path, model: Model, image: NDArray[np.uint8], finding: Findin
         PvaeZooError: if it cannot be written.
     """
     evidence = measure(model, image[np.newaxis])
-    region = worst_regions(evidence.surprise_nats)[0]
+    region = worst_regions(evidence.surprise_nats, evidence.place_nats)[0]
     bits = region.mean / math.log(2.0)
     caption = (
         f"p = {finding.p_value:.2g}: {finding.spoke} {finding.deviation:+.1f}\n"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.screening.evidence import Evidence
 from pvae_zoo.screening.neighbours import Neighbours, fit_neighbours
-from pvae_zoo.screening.regions import worst_regions
+from pvae_zoo.screening.regions import worst_means
 from pvae_zoo.screening.robust import middle_and_width
 
 Array = NDArray[np.float64]
@@ -75,12 +75,11 @@ class Reference:
             evidence: of the images.
             themselves: they are those that the reference is fitted on, in the same order.
         """
-        regions = worst_regions(evidence.surprise_nats)
         columns = [evidence.reconstruction_nats, *evidence.kl_nats.T, evidence.codec_nats]
         columns += [evidence.bound_nats / evidence.codec_nats]
         levels = zip(self.latents, evidence.pooled, strict=True)
         columns += [known.distances(means, themselves=themselves) for known, means in levels]
-        return np.stack([*columns, np.array([region.mean for region in regions])], axis=1)
+        return np.stack([*columns, worst_means(evidence.surprise_nats)], axis=1)
 
     def deviations(self, scores: Array) -> Array:
         """How far each score ``(N, K)`` is from the middle, in widths, with its sign: ``(N, K)``."""

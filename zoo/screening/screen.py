@@ -76,7 +76,7 @@ class Screen:
         strangeness = reference.strangeness(deviations)
         spoke = np.nan_to_num(reference.shares(deviations), nan=np.inf).argmax(axis=1)
         p = p_values(self.calibration.ranked, strangeness)
-        regions = worst_regions(evidence.surprise_nats)
+        regions = worst_regions(evidence.surprise_nats, evidence.place_nats)
         for index, region in enumerate(regions):
             yield Finding(
                 p_value=float(p[index]),

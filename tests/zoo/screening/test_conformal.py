@@ -32,7 +32,7 @@ def test_of_images_that_belong_the_share_asked_for_is_flagged(levels):
 
     model = Model(levels.bundle, "cpu", 1)
     evidence = measure(model, model.sample(400, seed=3))
-    names = ("reconstruction_nats", "kl_nats", "codec_nats", "surprise_nats")
+    names = ("reconstruction_nats", "kl_nats", "codec_nats", "surprise_nats", "place_nats")
 
     def part(indices):
         chosen = {name: getattr(evidence, name)[indices] for name in names}

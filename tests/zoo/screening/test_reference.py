@@ -1,12 +1,14 @@
 """What calibration images are like, on numbers that can be seen through."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pvae_zoo.screening.evidence import Evidence
 from pvae_zoo.screening.neighbours import NEAREST, fit_neighbours
 from pvae_zoo.screening.reference import CODEC, DISTANCE, RATIO, STRANGEST, Reference, fit_reference, score_names
-from pvae_zoo.screening.regions import window_means, window_side, worst_regions
+from pvae_zoo.screening.regions import window_means, window_side, worst_means, worst_regions
 from pvae_zoo.screening.robust import shrunk_covariance
 
 
@@ -17,6 +19,7 @@ def evidence(count, seed=0):
         kl_nats=draws.gamma(20, 0.5, (count, 2)),
         codec_nats=draws.gamma(80, 2, count),
         surprise_nats=draws.gamma(1, 1, (count, 12, 9)).astype(np.float32),
+        place_nats=draws.gamma(1, 1, (count, 6, 5)),
         pooled=(draws.normal(size=(count, 3)), draws.normal(size=(count, 5))),
     )
 
@@ -50,8 +53,21 @@ def test_the_worst_region_is_the_window_with_the_largest_mean():
     side = window_side(12, 9)
     by_hand = [[values[1, y : y + side, x : x + side].mean() for x in range(10 - side)] for y in range(13 - side)]
     np.testing.assert_allclose(window_means(values, side)[1], by_hand)
-    worst = worst_regions(values)[1]
+    assert worst_means(values)[1] == pytest.approx(np.max(by_hand))
+    worst = worst_regions(values, np.zeros((3, 0, 0)))[1]
     assert (worst.top, worst.left, worst.side) == (4, 5, 3) and worst.mean == pytest.approx(np.max(by_hand))
+    places = np.ones((3, 4, 3))
+    places[:, 3, 0] = 1e9  # rows 9 to 11, columns 0 to 2
+    found = worst_regions(np.ones((3, 12, 9)), places)
+    assert [(region.top, region.left) for region in found] == [(9, 0)] * 3
+
+
+def test_the_framed_region_stands_out_from_what_is_around_it():
+    cost = np.random.default_rng(0).random((1, 32, 32))
+    cost[0, :, 16:] *= 8  # grass
+    cost[0, 5:9, 3:7] = 9  # a scratch on the wall: its window costs less than one of grass
+    region = worst_regions(cost, np.zeros((1, 0, 0)))[0]
+    assert abs(region.top + region.side / 2 - 7) < 4 and abs(region.left + region.side / 2 - 5) < 4
 
 
 def test_three_voices_are_added_up():
@@ -82,7 +98,7 @@ def test_both_sides_are_strange_and_so_is_what_is_no_number():
 
 def test_a_few_odd_calibration_images_do_not_move_the_middle():
     known = evidence(200)
-    odd = Evidence(known.reconstruction_nats.copy(), known.kl_nats, known.codec_nats, known.surprise_nats, known.pooled)
+    odd = replace(known, reconstruction_nats=known.reconstruction_nats.copy())
     odd.reconstruction_nats[:10] = 1e6
     clean, soiled = fit_reference(known), fit_reference(odd)
     assert isinstance(clean, Reference)

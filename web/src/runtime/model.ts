@@ -38,6 +38,8 @@ export interface Score {
   klNats: number[];
   /** -log2 p of every value, (C, H, W). */
   surprise: Float32Array;
+  /** Means of q(z|x) of each level, bottom first; of a map, their mean over its places. */
+  pooled: number[][];
 }
 
 /** Called while pixels appear: steps done, steps in all, values (N, C, H, W) so far. */
@@ -148,6 +150,7 @@ export class PixelVAE {
       reconstructionNats,
       klNats,
       surprise: logProbs.map((value) => -value / Math.LN2),
+      pooled: posteriors.map(({ mean }, level) => pooled(mean, this.shape(level)[0])),
     };
   }
 
@@ -356,4 +359,14 @@ function joinedBytes(image: Uint8Array, count: number): Uint8Array {
 function rows(values: Float32Array, count: number): Float32Array[] {
   const size = values.length / count;
   return Array.from({ length: count }, (_, i) => values.slice(i * size, (i + 1) * size));
+}
+
+/** The mean of each of `channels` over its places. */
+function pooled(mean: Float32Array, channels: number): number[] {
+  const places = mean.length / channels;
+  return Array.from({ length: channels }, (_, c) => {
+    let total = 0;
+    for (let i = c * places; i < (c + 1) * places; i++) total += mean[i];
+    return total / places;
+  });
 }
