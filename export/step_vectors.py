@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pvae_zoo.checks.step_vectors import chosen_steps
+from pvae_zoo.checks.step_vectors import chosen, chosen_steps
 from pvae_zoo.contract.config import StepSpec
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.masked_stack import GatedLayer, MaskedStack
-from pvae_zoo.runtime.grid import step_feed
+from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.wavefront import Step, canvas_rows, positions
 
 _Arrays = Mapping[str, NDArray[Any]]
@@ -43,8 +43,9 @@ def step_arrays(
     canvas = _canvas(spec, _features(stack, seen, context))
     table = context[0].flatten(1).T.contiguous().numpy()
     arrays: dict[str, NDArray[Any]] = {}
+    feeds = chosen(list(Plan(spec, 1).feeds(values)))
     for name, step in chosen_steps(spec).items():
-        feed = step_feed(spec, 1, step, values)
+        feed = feeds[name]
         at = feed["positions"]
         kept = np.where(_read(stack, spec, at, canvas.shape), canvas, np.float32(0))
         rows = np.flatnonzero(kept.any(axis=1))

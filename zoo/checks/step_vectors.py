@@ -14,9 +14,9 @@ for tables, of which only the rows that matter are kept:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ VALUES = {"decoder_step": ("uniforms", "given"), "prior_step": ("noise",)}
 DRAWN = {"decoder_step": ("pixels", "log_prob"), "prior_step": ("z1",)}
 """Outputs of a step graph but for the canvases."""
 
+T = TypeVar("T")
 _Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -57,8 +58,12 @@ class StepVector:
 
 def chosen_steps(spec: StepSpec) -> dict[str, Step]:
     """The steps that have vectors, by what they are called."""
-    order = list(steps(spec.height, spec.width, spec.geometry.slope))
-    return dict(zip(STEPS, (order[0], order[len(order) // 2], order[-1]), strict=True))
+    return chosen(list(steps(spec.height, spec.width, spec.geometry.slope)))
+
+
+def chosen(of_steps: Sequence[T]) -> dict[str, T]:
+    """Of one thing a step, in order, those of the steps that have vectors."""
+    return dict(zip(STEPS, (of_steps[0], of_steps[len(of_steps) // 2], of_steps[-1]), strict=True))
 
 
 def step_vectors(config: BundleConfig, role: str, golden: _Arrays) -> list[StepVector]:
