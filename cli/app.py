@@ -18,6 +18,9 @@ from pvae_zoo.base.interrupts import INTERRUPTED, terminable
 from pvae_zoo.cli.errors import one_line_errors
 from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
+# In "is not a valid ..." of whatever is no number; theirs are "integer range" and "float range".
+click.IntRange.name, click.FloatRange.name = "whole number", "number"
+
 ARGUMENTS = "pvae_zoo.arguments"
 """Key in a context's ``meta``: the command line as it was given, for what a picture notes of its making."""
 
@@ -31,13 +34,17 @@ COMMANDS = {
     "sample": ("pvae_zoo.cli.sample", "sample_command", "Draw images."),
     "nll": ("pvae_zoo.cli.nll", "nll_command", "Score images in bits per dimension and nats."),
     "merge": ("pvae_zoo.cli.merge", "merge_command", "Put the parts of a sharded run together."),
+    "calibrate": ("pvae_zoo.cli.calibrate", "calibrate_command", "Learn what images that belong look like."),
+    "screen": ("pvae_zoo.cli.screen", "screen_command", "Flag images that do not belong."),
     "reconstruct": ("pvae_zoo.cli.reconstruct", "reconstruct_command", "Encode images and draw them again."),
     "vary": ("pvae_zoo.cli.vary", "vary_command", "Change the noise of one level at a time."),
     "interpolate": ("pvae_zoo.cli.interpolate", "interpolate_command", "Draw the path between two latents."),
     "complete": ("pvae_zoo.cli.complete", "complete_command", "Keep a part of images and draw the rest."),
     "train": ("pvae_zoo.cli.train", "train_command", "Train a model from a recipe."),
+    "finetune": ("pvae_zoo.cli.finetune", "finetune_command", "From a folder of your images to a model of them."),
     "evaluate": ("pvae_zoo.cli.evaluate", "evaluate_command", "Measure a model on a data set."),
     "export": ("pvae_zoo.cli.export", "export_command", "Export a trained model as a bundle of ONNX graphs."),
+    "convert": ("pvae_zoo.cli.convert", "convert_command", "Convert a bundle to float16, int8 or plain float32."),
     "reproduce": ("pvae_zoo.cli.reproduce", "reproduce_command", "Make the figures of the paper again."),
     "register": ("pvae_zoo.cli.push", "register_command", "Let the zoo vouch for a bundle."),
     "push": ("pvae_zoo.cli.push", "push_command", "Publish a bundle on the Hugging Face Hub."),
@@ -68,6 +75,7 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[ARGUMENTS] = tuple(args)
+        _refuse_empty(ctx, args)
         return super().parse_args(ctx, args)
 
     def resolve_command(
@@ -85,6 +93,16 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with one_line_errors(ctx), terminable():
             return super().invoke(ctx)
+
+
+def _refuse_empty(ctx: click.Context, args: Sequence[str]) -> None:
+    """An empty word is a variable of a script that is not set: as a path it would be the working folder."""
+    for before, word in zip(["", *args], args, strict=False):
+        option = before if word == "" and before.startswith("-") else word[:-1] if word.endswith("=") else ""
+        if option.startswith("-"):
+            ctx.fail(f"the value of {option} is empty: give one, or leave {option} out")
+        elif word == "":
+            ctx.fail("a word of the command is empty: give it, or leave it out")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
-from pvae_zoo.cli.options import paths_argument
+from pvae_zoo.cli.options import MOST_IN_A_ROW, paths_argument
 from pvae_zoo.cli.output import exit_for_failures
 
 
@@ -20,7 +20,9 @@ from pvae_zoo.cli.output import exit_for_failures
     metavar="FILE",
     help="Keep what is white in this picture.",
 )
-@click.option("--n", "-n", type=click.IntRange(min=1), default=4, show_default=True, help="Completions of each image.")
+@click.option(
+    "--n", "-n", type=click.IntRange(1, MOST_IN_A_ROW), default=4, show_default=True, help="Completions of each image."
+)
 @drawing_options("completions.png")
 def complete_command(
     paths: tuple[str, ...], rows: int | None, mask: Path | None, n: int, drawing: DrawingCommand
@@ -63,7 +65,7 @@ def complete_command(
     def layout(drawn: NDArray[np.uint8], originals: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return completions(originals, keep, drawn.reshape(-1, n, *image.chw), levels=image.levels)
 
-    files = target.finish(n + 1, layout)
+    files = target.finish(n + 1, layout, rows=inputs.usable, heads=["kept"])
     line = f"{target.count} completion{'s' * (target.count > 1)}"
-    drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)
+    drawing.report(runtime, files, line, images=inputs.names, notes=inputs.notes, failed=inputs.failed)
     exit_for_failures(inputs.failed, inputs.count)

@@ -18,10 +18,12 @@ from pvae_zoo.cli.options import (
     device_option,
     draw_batch_option,
     fit_options,
+    grid_options,
     json_option,
     latent_temperature_option,
     model_option,
     refuse_idle_fits,
+    refuse_idle_grid_options,
     seed_option,
     temperature_option,
     threads_option,
@@ -56,6 +58,8 @@ class DrawingCommand:
     device: Device
     threads: int | None
     as_json: bool
+    scale: int | None
+    caption: bool
     fit: Fit | None = None
     """Of a command that reads images."""
 
@@ -64,6 +68,7 @@ class DrawingCommand:
         from pvae_zoo.runtime.pictures import check_target
 
         check_target(self.out)
+        refuse_idle_grid_options(self.out)
         return load_model(self.model, self.device, self.threads)
 
     def find(self, paths: Sequence[str], runtime: Model) -> Inputs:
@@ -91,7 +96,7 @@ class DrawingCommand:
             "version": __version__,
             "command": shlex.join(["pvae-zoo", *click.get_current_context().meta[ARGUMENTS]]),
         }
-        return Target(self.out, runtime.image.levels, metadata)
+        return Target(self.out, runtime.image.levels, metadata, self.scale, self.caption)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -107,7 +112,8 @@ class DrawingCommand:
         """Say what was drawn: as JSON with these facts, or in one line after the target's name."""
         if self.as_json:
             head = {"model": runtime.name, "provider": runtime.provider, "seed": self.seed}
-            echo_json(head | facts | {"files": [str(file) for file in files]})
+            files_of = {"files": [str(file) for file in files]}
+            echo_json(head | {key: fact for key, fact in facts.items() if key != "notes" or fact} | files_of)
         else:
             click.echo(f"{self.out}: {line} by {runtime.name} on {runtime.provider}")
 
@@ -125,7 +131,7 @@ def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[
         fitting = (fit_options,) if reads_images else ()
         choices = (
             *(seed_option, temperature_option, latent_temperature_option, *fitting),
-            *(draw_batch_option, device_option, threads_option, json_option),
+            *(grid_options, draw_batch_option, device_option, threads_option, json_option),
         )
         for option in reversed((model_option, out_option(default_out), *choices)):
             decorated = option(decorated)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.options import device_option, json_option, model_argument, seed_option, threads_option
 
 if TYPE_CHECKING:
@@ -87,23 +86,14 @@ def evaluate_command(
     from pvae_zoo.base.atomic import atomic_write
     from pvae_zoo.cli.models import load_model
     from pvae_zoo.cli.progress import progress_bar
-    from pvae_zoo.data.augmentation import Augmentation
-    from pvae_zoo.data.datasets import load_split
-    from pvae_zoo.data.image_store import Binarize
     from pvae_zoo.reporting.card import render_card
     from pvae_zoo.reporting.evaluation import save_evaluation
-    from pvae_zoo.reporting.measurement import Measurement
+    from pvae_zoo.reporting.measurement import Measurement, seen_images
     from pvae_zoo.sources.registry import renew
 
     runtime = load_model(model, device, threads)
     # Images of another size are cropped as they were for the model's validation.
-    training = runtime.bundle.config.training
-    try:
-        view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
-    except ValueError as error:
-        raise PvaeZooError(f"{runtime.bundle.folder / 'config.json'} is not valid: {error}") from error
-    binarize: Binarize = "threshold" if training.get("binarize") == "threshold" else "refuse"
-    images = load_split(data, split, runtime.image, binarize=binarize, augmentation=view)  # type: ignore[arg-type]
+    images = seen_images(runtime.bundle, data, split)  # type: ignore[arg-type]
     dataset = data.resolve().name
     command = f"pvae-zoo evaluate {runtime.name} --data {shlex.quote(dataset)} --split {split} --samples {samples}"
     command += f" --seed {seed}" + (f" --images {limit}" if limit else "") + (" --codecs" if codecs else "")
@@ -130,7 +120,7 @@ def evaluate_command(
 
 
 def _print(model: str, rows: list[Row]) -> None:
-    from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation
+    from pvae_zoo.reporting.evaluation import CodecSizes, Evaluation, Thumbnails
 
     bits = 0.0
     for row in rows:
@@ -139,7 +129,7 @@ def _print(model: str, rows: list[Row]) -> None:
             _print_bound(model, row)
         elif isinstance(row, CodecSizes):
             _print_codecs(row, bits)
-        else:
+        elif isinstance(row, Thumbnails):
             _print_thumbnails(row)
 
 

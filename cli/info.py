@@ -10,7 +10,7 @@ import click
 from pvae_zoo.cli.models import open_named
 from pvae_zoo.cli.options import json_option, named_model
 from pvae_zoo.cli.output import bundle_size, echo, echo_json, image_shape, mebibytes, number, table
-from pvae_zoo.contract.config import describe_tensors
+from pvae_zoo.contract.config import BundleConfig, describe_tensors
 
 
 @click.command("info")
@@ -46,6 +46,7 @@ def info_command(model: str, as_json: bool) -> None:
         ("image", image_shape(bundle)),
         ("latents", latents),
         ("parameters", f"{config.parameters:,} ({step.macs:,} multiply-adds a pixel)"),
+        ("precision", _precision(config)),
         ("dataset", config.dataset),
         ("training", _training(config.training)),
         *(("measured", line) for line in map(_measurement, measured)),
@@ -58,6 +59,11 @@ def info_command(model: str, as_json: bool) -> None:
     for graph in config.graphs.values():
         echo(f"{graph.file}  {mebibytes(graph.size)}  sha256 {graph.sha256}")
         echo(f"    in   {describe_tensors(graph.inputs)}\n    out  {describe_tensors(graph.outputs)}")
+
+
+def _precision(config: BundleConfig) -> str:
+    made = config.conversion
+    return config.numbers.words + (f" (converted from {made.source} {made.source_sha256[:16]})" if made else "")
 
 
 def _training(training: dict[str, Any]) -> str:

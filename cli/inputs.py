@@ -44,6 +44,8 @@ class Inputs:
 
     Attributes:
         names: of the usable images that were read.
+        usable: their file names, without suffix.
+        notes: on what was done to some of them, by name.
         failed: those that could not be used.
         stems: a file name for each image that was found, without suffix; numbered where two would be one file.
     """
@@ -52,8 +54,10 @@ class Inputs:
         self._sources = find_images(paths, say_repeats)
         self._image, self._fit = image, fit
         self.names: list[str] = []
+        self.usable: list[str] = []
+        self.notes: dict[str, str] = {}
         self.failed = 0
-        self.stems = _stems([source.name for source in self._sources])
+        self.stems = stems([source.name for source in self._sources])
 
     @property
     def count(self) -> int:
@@ -88,12 +92,15 @@ class Inputs:
         values, note = result
         if note is not None:
             echo(f"{source.name}: {note}", err=True)
+            self.notes[source.name] = note
         self.names.append(source.name)
+        self.usable.append(self.stems[place])
         return values
 
 
-def _stems(names: Sequence[str]) -> list[str]:
-    stems = [PurePath(name).stem.replace("\\", "_") for name in names]  # Windows takes it for a folder
-    if len({png_name(stem).lower() for stem in stems}) == len(stems):  # of x.png and x.png.png there is one
-        return stems
-    return [f"{index:05}-{stem}" for index, stem in enumerate(stems)]
+def stems(names: Sequence[str]) -> list[str]:
+    """A file name for each image, without suffix; all are numbered where two would be one file."""
+    bare = [PurePath(name).stem.replace("\\", "_") for name in names]  # Windows takes it for a folder
+    if len({png_name(stem).lower() for stem in bare}) == len(bare):  # of x.png and x.png.png there is one
+        return bare
+    return [f"{index:05}-{stem}" for index, stem in enumerate(bare)]

@@ -22,7 +22,7 @@ _HEAD = ["MODEL", "IMAGE", "PARAMETERS", "SIZE", "SPLIT", "NLL", "BITS/DIM", "IW
 @click.command("list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List the models of the zoo and those that were pulled: shape, size and measured figures.
+    """List the models of the zoo and those that were made here or pulled: shape, size and measured figures.
 
     NLL is the bound -ELBO in nats an image on the named SPLIT of the data, IWAE the importance-weighted bound; smaller
     is better. A star marks the current model, the one that commands mean when none is named.
@@ -51,10 +51,14 @@ def list_command(as_json: bool) -> None:
 
 
 def _places(current: Path | None) -> Iterator[tuple[str, Path]]:
-    """Names with folders: what ships with the package, what was pulled, and the current model if it is neither."""
+    """Names with folders: what ships with the package, what was made here or pulled, and the current model if it is
+    none of these."""
     from pvae_zoo.sources.hub.cache import cached_bundles
+    from pvae_zoo.sources.own import own_models_folder, own_names
 
-    places = [(name, registry.bundles_folder() / name) for name in model_names()]
+    shipped = model_names()
+    places = [(name, registry.bundles_folder() / name) for name in shipped]
+    places += [(name, own_models_folder() / name) for name in own_names() if name not in shipped]
     places += [(f"{repo}@{folder.name[:8]}", folder) for repo, folder in cached_bundles()]
     yield from places
     if current is not None and all(folder.resolve() != current.resolve() for _, folder in places):

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+MOST_IN_A_ROW = 100_000
+"""Images that are asked for beside each other: more than a picture or a person holds, and few enough to be named."""
+
+MOST = 10**9
+"""Images of a run, whose names and slices are lists."""
+
 TRUST = "pvae_zoo.trust"
 """Key in a context's ``meta``: whether the user vouches for the model."""
 
@@ -182,14 +188,12 @@ def image_options(command: Command) -> Command:
             metavar="T",
             help="For a black-and-white model: values from T on are white.",
         ),
-        click.option(
-            "--enlarge", is_flag=True, help="With --resize or --prepare: images of less than half the size too."
-        ),
+        click.option("--enlarge", is_flag=True, help="With --resize or --prepare: images of less than half the size."),
         click.option("--resize", is_flag=True, help="Crop to the model's shape and resample."),
         click.option(
             "--prepare",
             is_flag=True,
-            help="Do all that is needed and say what was done. Digits become as MNIST's are: grey, light on dark, the ink "
+            help="Do all that is needed and say what was done. Digits become as MNIST's are: grey, light on dark, ink "
             "in a box of 20x20, centred, black and white (by --binarize T). For other models: cropped and resampled.",
         ),
     ):
@@ -210,6 +214,41 @@ def fit_options(command: Command) -> Command:
     decorated: Any = image_options(fitted)
     result: Command = decorated
     return result
+
+
+def grid_options(command: Command) -> Command:
+    """How a grid of images is shown."""
+    for option in (
+        click.option(
+            "--caption/--no-caption",
+            default=True,
+            show_default=True,
+            help="Words beside the images of a grid: model, seed, temperatures, what its rows are.",
+        ),
+        click.option(
+            "--scale",
+            type=click.IntRange(1, 64),
+            metavar="N",
+            help="Show a pixel as N x N of them.  [default: a grid fills a screen; in a folder 1]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def refuse_idle_grid_options(out: str) -> None:
+    """Refuse what `grid_options` allow where no grid, or no PNG, is written.
+
+    Raises:
+        click.UsageError: naming the options.
+    """
+    from pvae_zoo.runtime.pictures import target_kind
+
+    kind = target_kind(out)
+    if kind != "grid":
+        refuse("caption", because="it is for a grid: give --out a name that ends in .png, or omit it")
+    if kind not in ("grid", "folder"):
+        refuse("scale", because="arrays hold the pixels themselves: omit it, or write .png or a folder")
 
 
 def refuse_idle_fits(image: ImageShape) -> None:

@@ -70,7 +70,7 @@ def place_options(command: Command) -> Command:
                 "--out DIR goes with --shard and --ray, which write parts there: give both or neither"
             )
         if not use_ray:
-            refuse("workers", "per_part", "ray_address", because="they are for --ray: add it, or leave them out")
+            refuse("workers", "per_part", "ray_address", because="nothing runs on Ray: add --ray, or omit it")
         place: Place = Here()
         if out is not None:
             ray = OnRay(folder=Path(out), address=ray_address, workers=workers, per_part=per_part)

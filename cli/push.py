@@ -17,7 +17,7 @@ from pvae_zoo.cli.output import echo, echo_json
 @click.option("--private", is_flag=True, help="Make the repository a private one.")
 @json_option
 def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_json: bool) -> None:
-    """Publish BUNDLE with its model card as a repository of the Hugging Face Hub.
+    """Publish BUNDLE, a folder or a model that was made here, with its model card, on the Hugging Face Hub.
 
     Every file is verified first, and the card is written from the measured figures in the bundle. Pushing the same
     again makes no commit. Needs a token that may write: HF_TOKEN, or hf auth login.
@@ -25,15 +25,18 @@ def push_command(bundle: Path, repo: str, tag: str | None, private: bool, as_jso
     \b
     Example:
         pvae-zoo push bundles/mnist someone/pixelvae-mnist --tag v1
+        pvae-zoo push kitchens someone/kitchens
     """
     from pvae_zoo.contract.folder import Bundle
     from pvae_zoo.publishing.push import push_bundle
     from pvae_zoo.sources.names import parse_name
+    from pvae_zoo.sources.registry import resolve
 
     meant = parse_name(repo, ())
     if getattr(meant, "repo", None) is None or getattr(meant, "revision", None) is not None:
         raise click.UsageError(f"{repo!r} names no repository: write ORG/REPO")
-    pushed = push_bundle(Bundle(bundle), meant.repo, tag=tag, private=private)  # type: ignore[union-attr]
+    folder = bundle if bundle.is_dir() else resolve(str(bundle))
+    pushed = push_bundle(Bundle(folder), meant.repo, tag=tag, private=private)  # type: ignore[union-attr]
     if as_json:
         echo_json({
             "repo": pushed.name.repo,

@@ -25,7 +25,8 @@ def reconstruct_command(paths: tuple[str, ...], level: str, drawing: DrawingComm
     """Encode the images in PATHS (files, folders, globs, zips) and draw them again from their latents.
 
     A .png target shows the originals and, below each, its reconstruction; other targets get the reconstructions,
-    a folder each of them as soon as it is drawn.
+    a folder each of them as soon as it is drawn. Details that the latents do not keep are drawn anew: --temperature 0.8
+    draws them with less noise.
 
     \b
     Example:
@@ -51,7 +52,12 @@ def reconstruct_command(paths: tuple[str, ...], level: str, drawing: DrawingComm
             )
             target.add(drawn, part.stems, part.images)
     columns = min(PAIRS_IN_A_ROW, target.count)
-    files = target.finish(columns, lambda drawn, originals: pairs(originals, drawn, levels=levels, columns=columns))
-    line = f"{target.count} reconstruction{'s' * (target.count > 1)}"
-    drawing.report(runtime, files, line, images=inputs.names, failed=inputs.failed)
+    files = target.finish(
+        columns,
+        lambda drawn, originals: pairs(originals, drawn, levels=levels, columns=columns),
+        rows=["given", "drawn again"] * -(-target.count // columns),
+    )
+    warmth = f"at temperature {drawing.temperature:g}"
+    line = f"{target.count} reconstruction{'s' * (target.count > 1)} {warmth}"
+    drawing.report(runtime, files, line, images=inputs.names, notes=inputs.notes, failed=inputs.failed)
     exit_for_failures(inputs.failed, inputs.count)

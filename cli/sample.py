@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-import numpy as np
 
 from pvae_zoo.cli.models import choose_model
 from pvae_zoo.cli.options import (
+    MOST,
     device_option,
     draw_batch_option,
+    grid_options,
     json_option,
     latent_temperature_option,
     model_option,
+    refuse,
+    refuse_idle_grid_options,
     seed_option,
     shard_option,
     temperature_option,
@@ -26,6 +29,7 @@ from pvae_zoo.cli.output import echo, echo_json
 from pvae_zoo.cli.progress import progress_bar, watched
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from pvae_zoo.runtime.model import Model
@@ -36,13 +40,14 @@ if TYPE_CHECKING:
 
 @click.command("sample")
 @model_option
-@click.option("--n", "-n", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="How many.")
+@click.option("--n", "-n", type=click.IntRange(1, MOST), default=16, show_default=True, metavar="N", help="How many.")
 @seed_option
 @temperature_option
 @latent_temperature_option
 @click.option(
     "--out", "-o", default="samples.png", show_default=True, metavar="TARGET", help="x.png, x.npy, x.npz or folder/."
 )
+@grid_options
 @click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Images in a row of the PNG.")
 @click.option(
     "--order",
@@ -64,6 +69,8 @@ def sample_command(
     temperature: float,
     latent_temperature: float,
     out: str,
+    scale: int | None,
+    caption: bool,
     columns: int | None,
     order: str,
     trace: str | None,
@@ -99,6 +106,9 @@ def sample_command(
     if shard is not None and (trace is not None or kind != "folder"):
         raise click.UsageError("--shard writes one PNG an image: give --out a folder with a final /, and no --trace")
     check_target(out)
+    refuse_idle_grid_options(out)
+    if kind == "folder":
+        refuse("scale", because="a folder of samples holds the images themselves: omit it, or write a grid")
     if trace is not None:
         check_trace(trace)
     command = ["pvae-zoo", "sample", "--model", model, "--n", str(n), "--seed", str(seed)]
@@ -117,8 +127,9 @@ def sample_command(
     if shard is not None:
         _draw_shard(drawing, chosen, OneShard(shard, Path(out)), as_json=as_json)
         return
+    grid = {"columns": columns, "scale": scale, "caption": caption} if kind == "grid" else None
     start = time.perf_counter()
-    drawn = _draw_folder(drawing, chosen) if kind == "folder" else _draw_file(drawing, runtime, columns)
+    drawn = _draw_folder(drawing, chosen) if kind == "folder" else _draw_file(drawing, runtime, grid)
     seconds = time.perf_counter() - start
     files = [*drawn.files]
     if trace is not None:
@@ -141,18 +152,20 @@ class _Drawn(NamedTuple):
     images: NDArray[np.uint8] | None = None
 
 
-def _draw_file(drawing: Drawing, runtime: Model, columns: int | None) -> _Drawn:
+def _draw_file(drawing: Drawing, runtime: Model, grid: dict[str, Any] | None) -> _Drawn:
     """A grid or an array, which is written once all images are there."""
+    from pvae_zoo.runtime.captions import Words, caption_of
     from pvae_zoo.runtime.pictures import save_grid, save_images
 
     path, levels = drawing.folder, runtime.image.levels
     with progress_bar("steps") as progress:
         images = drawing.images(runtime, range(drawing.run.n), progress)
     metadata = drawing.run.notes() | {"command": drawing.command}
-    if columns is None:
+    if grid is None:
         save_images(images, path, levels=levels, metadata=metadata)
     else:
-        save_grid(images, path, levels=levels, metadata=metadata, columns=columns)
+        words = Words(caption=caption_of(metadata)) if grid.pop("caption") else None
+        save_grid(images, path, levels=levels, metadata=metadata, words=words, **grid)
     return _Drawn([path], images=images)
 
 
@@ -194,6 +207,8 @@ def _noise(drawing: Drawing) -> dict[str, Any]:
 
 def _paint(drawing: Drawing, runtime: Model, drawn: _Drawn, path: Path, columns: int | None) -> None:
     """The trace of the first images; those of a folder are read again."""
+    import numpy as np
+
     from pvae_zoo.data.fit import Fit
     from pvae_zoo.data.images import ImageError, ImageSource
     from pvae_zoo.runtime.trace import IMAGES, save_trace

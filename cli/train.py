@@ -14,6 +14,7 @@ import click
 from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
+    from pvae_zoo.data.datasets import ImageSet
     from pvae_zoo.training.checkpoint import Checkpoint
     from pvae_zoo.training.recipe import Recipe
     from pvae_zoo.training.reports import Report
@@ -32,12 +33,16 @@ def _shown(ctx: click.Context, param: click.Parameter, name: str | None) -> None
         ctx.exit()
 
 
-def _finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse what is no number, for an option."""
     # A range lets "nan" through: it is neither below nor above.
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is no finite number")
     return value
 
+
+LOOKED_AT_MOST = 100_000
+"""Images of a set that is looked at before training, which takes some minutes."""
 
 _PATH = click.Path(path_type=Path)
 _POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -60,20 +65,20 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--minutes",
     type=_POSITIVE,
-    callback=_finite,
+    callback=finite,
     metavar="M",
     help="Plan the number of steps from the run's own speed, to be finished after this time.",
 )
 @click.option(
     "--max-minutes",
     type=click.FloatRange(min=0),
-    callback=_finite,
+    callback=finite,
     metavar="M",
     help="Stop after this time wherever it stands, with a checkpoint.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Train that many steps instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images a step instead of the recipe's.")
-@click.option("--learning-rate", type=_POSITIVE, callback=_finite, help="Peak learning rate instead of the recipe's.")
+@click.option("--learning-rate", type=_POSITIVE, callback=finite, help="Peak learning rate instead of the recipe's.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option(
     "--init",
@@ -109,13 +114,14 @@ def train_command(
         torchrun --nproc-per-node 2 -m pvae_zoo train mnist --data data/binarized_mnist
     """
     try:
-        from pvae_zoo.data.datasets import load_split
+        from pvae_zoo.training.allocation import keep_freed_memory
         from pvae_zoo.training.distributed import joined_world
         from pvae_zoo.training.loop import Trainer
         from pvae_zoo.training.plots import plot_run
     except ImportError as error:
         raise needs_torch(error) from error
 
+    keep_freed_memory()
     wish = Wish(recipe, data, **options)
     wanted, out, given = wish.settled(out)
 
@@ -125,10 +131,8 @@ def train_command(
             plot_run(folder)
 
     folder = out
-    how: dict[str, Any] = {"binarize": wanted.binarize, "augmentation": wanted.data}
-    images = load_split(data, "train", wanted.model.image, **how).held()
-    valid = load_split(data, "valid", wanted.model.image, **how).held()
     with joined_world() as world:
+        images, valid = _looked_at(data, wanted, shown=world.rank == 0)
         trainer = Trainer(
             wanted, out, world=world, device=wish.device, compile_model=wish.compile_model,
             minutes=wish.minutes or 0.0, report=report,
@@ -148,6 +152,37 @@ def train_command(
         if world.rank:
             return
     _conclude(trainer, finished, "" if finished else wish.going_on(out))
+
+
+def _looked_at(data: tuple[Path, ...], wanted: Recipe, *, shown: bool) -> tuple[ImageSet, ImageSet]:
+    """The images to learn from and to measure on. Of image files, what cannot be used is said and left out.
+
+    A set of more than `LOOKED_AT_MOST` of them is not looked at, and its first bad file ends the run.
+    """
+    from pvae_zoo.cli.progress import progress_bar
+    from pvae_zoo.cli.survey import print_survey
+    from pvae_zoo.data.datasets import load_split
+    from pvae_zoo.data.own_folders import find_stores
+    from pvae_zoo.data.picture_store import PictureStore
+    from pvae_zoo.data.survey import survey
+    from pvae_zoo.data.survey_words import window_words
+
+    image, where = wanted.model.image, " and ".join(map(str, data))
+    stores = find_stores(data, image, binarize=wanted.binarize)
+    files = all(isinstance(store, PictureStore) for _, store in stores)
+    if not files or sum(len(store) for _, store in stores) > LOOKED_AT_MOST:
+        train, valid = (
+            load_split(data, side, image, binarize=wanted.binarize, augmentation=wanted.data).held()
+            for side in ("train", "valid")
+        )
+        return train, valid
+    with progress_bar("images", shown=shown) as progress:
+        found = survey(
+            stores, image, where, augmentation=wanted.data, least=2, keep_copies=True, progress=progress
+        )  # fmt: skip
+    if shown:
+        print_survey(found, window_words(found, image, wanted.data), err=True)
+    return found.images("train", image, wanted.data).held(), found.images("valid", image, wanted.data).held()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
+from pvae_zoo.cli.options import MOST_IN_A_ROW
 
 
 @click.command("vary")
@@ -16,7 +17,13 @@ from pvae_zoo.cli.drawing_command import DrawingCommand, drawing_options
     help="Whose noise changes along a row: z2 (or the only z), z1, the pixels'; or a row for each.",
 )
 @click.option(
-    "--n", "-n", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Images in a row."
+    "--n",
+    "-n",
+    type=click.IntRange(1, MOST_IN_A_ROW),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Images in a row.",
 )
 @drawing_options("vary.png", reads_images=False)
 def vary_command(level: str, n: int, drawing: DrawingCommand) -> None:
@@ -40,5 +47,6 @@ def vary_command(level: str, n: int, drawing: DrawingCommand) -> None:
         for row in levels:
             drawn = runtime.vary(row, n, progress=progress, **drawing.settings)  # type: ignore[arg-type]
             target.add(drawn, names[row])
-    files = target.finish(n)
+    names_of = {"top": "z" if len(runtime.levels) == 2 else "z2", "bottom": "z1", "pixels": "pixels"}
+    files = target.finish(n, rows=[f"{names_of[row]} {'vary' if row == 'pixels' else 'varies'}" for row in levels])
     drawing.report(runtime, files, f"rows that vary {', '.join(levels)},", rows=list(levels), n=n)

@@ -32,7 +32,8 @@ from pvae_zoo.cli.output import echo_json
 def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out: Path | None, as_json: bool) -> None:
     """Serve the page with the given models, by default all that are installed, until Ctrl-C.
 
-    The page computes in the browser, over onnxruntime-web; nothing leaves the machine that it is open on. --out writes
+    In a checkout the page is built when it is first asked for, by npm; wheels of a release have it in them. It computes
+    in the browser, over onnxruntime-web; nothing leaves the machine that it is open on. --out writes
     it, models included, to a folder that any static host can serve from any path.
 
     \b
@@ -42,12 +43,13 @@ def web_command(models: tuple[str, ...], port: int, host: str, opens: bool, out:
         pvae-zoo web --out site/
     """
     from pvae_zoo.sources.registry import model_names
+    from pvae_zoo.web.building import ready_page
     from pvae_zoo.web.server import SiteServer, is_loopback
-    from pvae_zoo.web.site import built_page, make_site, write_site
+    from pvae_zoo.web.site import make_site, write_site
 
     if out is not None:
         refuse("port", "host", "opens", because="--out writes files and serves nothing")
-    page = built_page()
+    page = ready_page(lambda line: click.echo(line, err=True))
     bundles = [open_admitted(model) for model in models or model_names()]
     site = make_site(bundles, page)
     names = [bundle.name for bundle in bundles]

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from pvae_zoo.base.atomic import atomic_path
-from pvae_zoo.checks.verification import GOLDEN_ROWS, PIXEL_SHARE, golden_rows
+from pvae_zoo.checks.verification import GOLDEN_ROWS, golden_rows
+from pvae_zoo.contract.precision import PIXEL_SHARE
 from pvae_zoo.export.pixel_step import pixel_step_spec
 from pvae_zoo.export.prior import map_prior
 from pvae_zoo.export.prior_step import prior_step_spec

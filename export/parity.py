@@ -72,14 +72,14 @@ class Parity:
         )
 
 
-def check_parity(bundle: Bundle, checkpoint: Checkpoint, data: Path | None = None) -> Parity:
+def check_parity(bundle: Bundle, checkpoint: Checkpoint, data: Path | NDArray[np.uint8] | None = None) -> Parity:
     """Compare a bundle with weights in PyTorch.
 
     Args:
         bundle: the exported graphs.
         checkpoint: that it was exported from, or that was read out of it (`pvae_zoo.export.weights`).
-        data: a data set, of whose validation split up to 1,000 images spread over the whole are compared; without it
-            the bundle's golden images.
+        data: images ``(N, C, H, W)``, or a data set, of whose validation split up to 1,000 images spread over the whole
+            are compared; without it the bundle's golden images.
 
     Raises:
         PvaeZooError: if the checkpoint is another model's, or something cannot be read.
@@ -121,10 +121,12 @@ def _from_latents(
     return found
 
 
-def _images(bundle: Bundle, recipe: Recipe, data: Path | None) -> NDArray[np.uint8]:
+def _images(bundle: Bundle, recipe: Recipe, data: Path | NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    if isinstance(data, np.ndarray):
+        return data
     if data is None:
         with np.load(bundle.folder / GOLDEN, allow_pickle=False) as golden:
-            images: NDArray[np.uint8] = golden["image"]
+            images: NDArray[np.uint8] = golden["image"].astype(np.uint8)
             return images
     split = load_split(data, "valid", recipe.model.image, binarize=recipe.binarize, augmentation=recipe.data)
     spread = np.arange(0, len(split), max(1, len(split) // IMAGES))[:IMAGES]  # files may be sorted by class

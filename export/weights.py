@@ -41,8 +41,9 @@ def checkpoint_of(bundle: Bundle) -> Checkpoint:
     Weights that are stored as float16 are float16 tensors, the others float32.
 
     Raises:
-        PvaeZooError: if the bundle is of an older make and does not hold its recipe, with the command that exports it
-            anew; if a graph is damaged or not of that recipe.
+        PvaeZooError: if the bundle's weights were rounded to compute in coarser numbers; if it is of an older make and
+            does not hold its recipe, with the command that exports it anew; if a graph is damaged or not of that
+            recipe.
     """
     recipe, progress = _stated(bundle)
     with torch.device("meta"):  # names and shapes: nothing is allocated that the graphs do not hold
@@ -66,6 +67,11 @@ def checkpoint_of(bundle: Bundle) -> Checkpoint:
 
 def _stated(bundle: Bundle) -> tuple[Recipe, RunProgress]:
     config = bundle.config
+    if config.conversion is not None and not config.numbers.is_float32:
+        raise PvaeZooError(
+            f"{bundle.folder} has its weights rounded to {config.precision}: take {config.conversion.source}, which it "
+            "was converted from"
+        )
     if config.recipe is None or config.progress is None:
         own = bundle.folder / WEIGHTS
         source = own if own.is_file() else "RUN"

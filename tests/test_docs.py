@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pvae_zoo.cli.app import COMMANDS, cli
+from pvae_zoo.cli.reference import reference
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -57,3 +58,10 @@ def test_the_readme_names_no_other_command():
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
 def test_what_reports_can_print_json(name):
     assert any("--json" in parameter.opts for parameter in command(name).params)
+
+
+def test_the_page_of_commands_is_their_help():
+    page = (Path(__file__).parents[1] / "docs" / "commands.md").read_text("utf-8")
+    assert page == reference(), "run python -m pvae_zoo.cli.reference > docs/commands.md"
+    for name in COMMANDS:
+        assert f"\n## {name}\n" in page and f"Usage: pvae-zoo {name} " in page

@@ -9,7 +9,7 @@ import pytest
 import pvae_zoo
 from pvae_zoo.runtime.model import Model
 
-FUNCTIONS = {"load": pvae_zoo.load, "list_models": pvae_zoo.list_models}
+FUNCTIONS = {"load": pvae_zoo.load, "list_models": pvae_zoo.list_models, "calibrate": pvae_zoo.calibrate}
 METHODS = {name: value for name, value in inspect.getmembers(Model, inspect.isfunction) if not name.startswith("_")}
 
 
@@ -17,7 +17,13 @@ METHODS = {name: value for name, value in inspect.getmembers(Model, inspect.isfu
 def names():
     """What an example may take for granted."""
     model = pvae_zoo.load("mnist", device="cpu")
-    return {"pvae_zoo": pvae_zoo, "np": np, "model": model, "images": model.sample(2, seed=0)} | FUNCTIONS
+    return {
+        "pvae_zoo": pvae_zoo,
+        "np": np,
+        "model": model,
+        "images": model.sample(2, seed=0),
+        "known": model.sample(40),
+    } | FUNCTIONS
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, *METHODS])

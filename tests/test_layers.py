@@ -8,9 +8,10 @@ import pytest
 import pvae_zoo
 
 ORDER = (
-    *("base", "contract", "data", "models", "training", "runtime", "sources", "checks", "trust"),
+    *("base", "contract", "data", "models", "training", "runtime", "sources", "checks", "trust", "screening"),
     "__init__",  # `pvae_zoo.load`
-    *("conformance", "explain", "scale", "web", "reporting", "publishing", "export", "paper", "cli", "__main__"),
+    *("conformance", "explain", "scale", "web", "reporting", "conversion", "publishing", "export", "tuning", "paper"),
+    *("cli", "__main__"),
 )
 USE_TORCH = {"models", "training", "export", "paper"}
 ROOT = Path(pvae_zoo.__file__).parent

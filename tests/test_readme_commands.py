@@ -25,6 +25,7 @@ LEFT_OUT = {
     "pvae-zoo evaluate": "needs a data set",
     "pvae-zoo reproduce": "needs data sets and hours",
     "pvae-zoo train": "needs a data set and hours",
+    "pvae-zoo finetune": "needs photos and half an hour; tests/cli/test_finetune.py",
     "pvae-zoo export": "needs a trained model",
     "pvae-zoo register": "names no bundle; tests/zoo/sources/hub/test_push.py",
     "pvae-zoo push": "needs a network; tests/zoo/sources/hub/test_push.py",

@@ -4,6 +4,8 @@
     model = pvae_zoo.load("mnist")
     images = model.sample(16, seed=0)       # uint8 (16, 1, 28, 28)
     bits = model.nll(images).bits_per_dim   # (16,)
+    screen = pvae_zoo.calibrate(model, known)
+    p = screen.p_values(images)             # (16,): small where an image is not like the known ones
 
 Names resolve when they are used, so that importing the package imports neither NumPy nor onnxruntime.
 """
@@ -16,9 +18,11 @@ from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
     from pvae_zoo.runtime.model import Model
+    from pvae_zoo.runtime.networks import Images
     from pvae_zoo.runtime.sessions import Device
+    from pvae_zoo.screening.screen import Screen
 
-__all__ = ["PvaeZooError", "__version__", "list_models", "load"]
+__all__ = ["PvaeZooError", "__version__", "calibrate", "list_models", "load"]
 __version__ = "0.1.0"
 
 
@@ -45,6 +49,31 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
     bundle = open_bundle(model)
     admit(bundle, trust=trust)
     return Model(bundle, device, threads)
+
+
+def calibrate(model: Model, images: Images, *, seed: int = 0) -> Screen:
+    """Learn from images what belongs; the screen tells of others whether they do.
+
+    A part of the images, drawn at random, shapes the scores, and the others are ranked, so that of images that belong
+    at most the share a has a p-value of a or less.
+
+    Args:
+        model: scores them. Images that it was trained on are closer to it than new ones: with them more new images are
+            flagged than was asked for.
+        images: uint8 ``(N, C, H, W)``, 40 or more.
+        seed: of the draw.
+
+    Raises:
+        PvaeZooError: if there are too few, or they do not suit the model.
+
+    Example:
+        >>> screen = calibrate(model, known)
+        >>> screen.p_values(images).shape
+        (2,)
+    """
+    from pvae_zoo.screening.screen import calibrate
+
+    return calibrate(model, images, seed=seed)
 
 
 def list_models() -> list[str]:

@@ -61,7 +61,7 @@ def test_long_work_ends_soon(start, pictures, name):
     time.sleep(0.5)
     sent = time.monotonic()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert time.monotonic() - sent < SOON
     assert (process.returncode, err.splitlines()[-1]) == (130, "Interrupted") and "Traceback" not in err
     assert [path.name for path in pictures.iterdir()] == ["pictures"]
@@ -71,9 +71,12 @@ STUCK = """
 import time
 from pvae_zoo.runtime.model import Model
 def nll(*args, **options):
-    print("at work", file=sys.stderr, flush=True)
+    said = False
     while True:
         try:
+            if not said:
+                said = True
+                print("at work", file=sys.stderr, flush=True)
             time.sleep(1000)
         except KeyboardInterrupt:  # what a library in C does
             pass

@@ -37,6 +37,7 @@ def lines(bundle, images, data):
         "train": [bundle, "--data", data],
         "evaluate": [bundle, "--trust", "--data", data],
         "export": [bundle, "--out", "exported"],
+        "convert": [bundle, "--trust", "--precision", "int8", "--out", "converted"],
         "reproduce": ["samples", "--out", data],
         "register": [bundle],
         "push": [bundle, "org/repo"],

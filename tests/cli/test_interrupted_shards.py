@@ -16,7 +16,7 @@ from PIL import Image
 
 from pvae_zoo.base.interrupts import prompt_stop
 
-HITS = 10
+HITS = 6
 # An interrupt between the opening of a file and the block that closes it leaves the closing to Python, which warns.
 ANYWHERE = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -54,7 +54,7 @@ def contents(folder):
 
 
 def stop_again_and_again(run, stopped, folder, is_whole, *args):
-    """Interrupts one command line at random moments until ten have hit; the slowest end of those, in seconds."""
+    """Interrupts one command line at random moments until six have hit; the slowest end of those, in seconds."""
     run(*args)  # the first one pays for imports
     shutil.rmtree(folder)
     start = time.monotonic()

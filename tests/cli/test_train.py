@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,14 +198,23 @@ def test_a_recipe_can_be_seen_and_copied(run, tmp_path):
     ends(run("train", "--show", "lsum"), "did you mean 'lsun'")
 
 
-def test_a_damaged_image_is_named_before_training_begins(run, recipe, grey, tmp_path):
+def test_what_cannot_be_used_is_named_before_training_begins_and_the_rest_goes_on(run, recipe, grey, tmp_path):
     data = shutil.copytree(grey, tmp_path / "data")
-    whole = (data / "train" / "3.png").read_bytes()
-    (data / "train" / "3.png").write_bytes(whole[:40])
-    ends(run("train", recipe, "--data", data), "3.png")
-    assert not (Path("runs/tiny") / LATEST).exists()
-    (data / "train" / "3.png").write_bytes(whole)
-    assert "finished at step 12" in run("train", recipe, "--data", data).output
+    (data / "train" / "3.png").write_bytes((data / "train" / "3.png").read_bytes()[:40])
+    Image.new("L", (7, 8)).save(data / "valid" / "small.png")
+    result = run("train", recipe, "--data", data)
+    assert "3.png: is damaged" in result.stderr and "small.png: is 7x8, the model takes 8x8" in result.stderr
+    assert "images           15: 8 to learn from, 5 to measure on, as the folder has them" in result.stderr
+    assert "finished at step 12" in result.stdout
+
+
+def test_a_folder_without_a_division_is_divided(run, recipe, grey, tmp_path):
+    data, random = tmp_path / "flat", np.random.default_rng(1)
+    data.mkdir()
+    for number in range(24):
+        Image.fromarray(255 * random.integers(0, 2, (8, 8)).astype(np.uint8)).save(data / f"{number}.png")
+    result = run("train", recipe, "--data", data)
+    assert "by a hash of their" in result.stderr and "finished at step 12" in result.stdout
 
 
 def test_a_line_tells_what_there_is(capsys):

@@ -37,12 +37,12 @@ def test_one_level_is_one_row_and_a_model_with_one_level_has_two(run, model, two
 
 
 def test_the_grid_has_a_row_for_each_level(run, two_levels):
-    assert run("vary", "--model", two_levels, "--n", 4).exit_code == 0
+    assert run("vary", "--model", two_levels, "--n", 4, "--no-caption").exit_code == 0
     with Image.open("vary.png") as picture:
         width, height = picture.size
     scale = (width + 2) // 4 - 2
     assert scale % 6 == 0 and height == 3 * (7 * scale // 6 + 2) - 2
-    assert read_metadata("vary.png")["command"] == f"pvae-zoo vary --model {two_levels} --n 4"
+    assert read_metadata("vary.png")["command"] == f"pvae-zoo vary --model {two_levels} --n 4 --no-caption"
 
 
 def test_paths_between_draws_have_a_row_each(run, two_levels):

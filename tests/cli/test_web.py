@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 import urllib.request
+import zipfile
+from pathlib import Path
 
 import pytest
 
-from pvae_zoo.web import site
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.web import building, site
 
 PAGE = "<!doctype html><title>page</title>"
 
@@ -21,7 +24,7 @@ def page(tmp_path_factory, monkeypatch):
     """A built page, as far as the command cares."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "index.html").write_text(PAGE)
-    monkeypatch.setattr(site, "built_page", lambda: folder)
+    monkeypatch.setattr(building, "built_page", lambda: folder)
     return folder
 
 
@@ -56,10 +59,76 @@ def test_a_folder_that_holds_something_else(run, model, page, tmp_path):
 
 
 def test_a_page_that_was_not_built(run, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "__file__", str(tmp_path / "site.py"))
     monkeypatch.setattr(site.resources, "files", lambda package: tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))  # no npm
     result = run("web", model)
     assert result.exit_code == 1 and "npm run build --prefix web" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+FAKE_NPM = """#!/bin/sh
+echo "$PWD $*" >> {log}
+if [ "$1" = run ]; then {build}; fi
+"""
+
+
+@pytest.fixture
+def npm(tmp_path, monkeypatch):
+    """A function that puts a program in the place of npm; what it was called with is in the file that it gives."""
+
+    def npm(build):
+        log, folder = tmp_path / "npm.log", tmp_path / "programs"
+        folder.mkdir()
+        (folder / "npm").write_text(FAKE_NPM.format(log=log, build=build))
+        (folder / "npm").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        return log
+
+    return npm
+
+
+def test_a_checkout_builds_the_page_once(npm, tmp_path, monkeypatch):
+    static = tmp_path / "static"
+    monkeypatch.setattr(site, "__file__", str(tmp_path / "site.py"))
+    monkeypatch.setattr(site.resources, "files", lambda package: tmp_path / "installed")
+    log, said = npm(f"mkdir {static}; echo page > {static}/index.html"), []
+    for _ in range(2):
+        assert building.ready_page(said.append, tmp_path) == static
+    assert log.read_text().splitlines() == [f"{tmp_path} ci --no-audit --no-fund", f"{tmp_path} run build"]
+    assert len(said) == 1
+
+
+def test_a_build_that_fails_is_one_line(npm, tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "__file__", str(tmp_path / "site.py"))
+    monkeypatch.setattr(site.resources, "files", lambda package: tmp_path / "installed")
+    npm("echo 'npm error network'; exit 1")
+    with pytest.raises(PvaeZooError, match=r"npm run build failed in .*: npm error network: see npm ci"):
+        building.ready_page(lambda line: None, tmp_path)
+
+
+@pytest.mark.parametrize("has_npm", [True, False])
+def test_a_wheel_carries_the_page(npm, tmp_path, monkeypatch, has_npm):
+    root = Path(__file__).parents[2]
+    tree = tmp_path / "tree"
+    for name in ("zoo", "cli", "export", "model_cards", "web"):
+        left_out = shutil.ignore_patterns("bundles", "static", "node_modules", "__pycache__", "pictures")
+        shutil.copytree(root / name, tree / name, ignore=left_out)
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "constraints.txt"):
+        shutil.copy(root / name, tree)
+    if has_npm:
+        npm("cd ../zoo/web; mkdir -p static/assets; echo page > static/index.html; echo > static/assets/x.js")
+    else:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    command = [sys.executable, "-c", "from setuptools import build_meta; build_meta.build_wheel('.')"]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next(tree.glob("*.whl"))) as wheel:
+        found = {name for name in wheel.namelist() if name.startswith("pvae_zoo/web/static/")}
+        assert "pvae_zoo/web/building.py" in wheel.namelist()
+    page = {"pvae_zoo/web/static/index.html", "pvae_zoo/web/static/assets/x.js"}
+    assert found == (page if has_npm else set())
+    assert has_npm or "npm is not installed, so the page" in done.stdout
 
 
 def test_an_unknown_model(run, page):
@@ -81,9 +150,9 @@ def test_a_port_that_is_taken(run, model, page):
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_it_serves_until_interrupted(eight, page, tmp_path, host):
     code = (
-        "import sys, pathlib\nfrom pvae_zoo.sources import registry\nfrom pvae_zoo.web import site\n"
+        "import sys, pathlib\nfrom pvae_zoo.sources import registry\nfrom pvae_zoo.web import building\n"
         f"registry.pinned_configs = lambda: frozenset({{{eight.bundle.config_sha256!r}}})\n"
-        f"site.built_page = lambda: pathlib.Path({str(page)!r})\n"
+        f"building.built_page = lambda: pathlib.Path({str(page)!r})\n"
         "from pvae_zoo.cli.app import main\nmain(sys.argv[1:])"
     )
     arguments = ["web", str(eight.bundle.folder), "--port", "0", "--host", host]

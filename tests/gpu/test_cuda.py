@@ -8,10 +8,10 @@ import pvae_zoo
 from pvae_zoo.checks.selftest import self_test
 from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.runtime import latents
-from pvae_zoo.runtime.grid import GridDraw, GridSampler, _BoundStep, step_feed
+from pvae_zoo.runtime.grid import GridDraw, GridSampler, _BoundSteps
 from pvae_zoo.runtime.networks import Networks
+from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.sessions import CUDA, import_onnxruntime
-from pvae_zoo.runtime.wavefront import steps
 from pvae_zoo.sources.registry import open_bundle
 from pvae_zoo.training.checkpoint import BEST, LATEST, load_checkpoint
 from pvae_zoo.training.distributed import World
@@ -66,9 +66,10 @@ def test_a_step_writes_its_canvases_in_place_on_the_device():
     values = {"uniforms": np.full((2, *image.chw), 0.5, np.float32), "given": np.ones((2, *image.chw), np.int64)}
     context = np.ones((2, spec.context.rows, spec.context.channels), np.float32)
     what = GridDraw(context, values, {"temperature": np.ones(1, np.float32)})
-    run = _BoundStep(session, CUDA, spec, what, sampler.drawn)
+    plan = Plan(spec, 2)
+    run = _BoundSteps(session, CUDA, plan, what, sampler.drawn)
     before = [value.data_ptr() for value in run.canvases]
-    run(**step_feed(spec, 2, next(steps(spec.height, spec.width, spec.geometry.slope)), values))
+    run(plan.steps[0])
     outputs = run.binding.get_outputs()[: len(spec.canvases)]
     assert [value.data_ptr() for value in outputs] == before
     assert all(value.device_name() == "cuda" for value in [*run.canvases, *outputs])

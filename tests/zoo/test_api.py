@@ -10,7 +10,7 @@ import pvae_zoo
 
 MODULES = sorted(
     f"{package}.{path.stem}"
-    for package in ("base", "contract", "data", "runtime", "sources", "reporting")
+    for package in ("base", "contract", "data", "runtime", "sources", "screening", "reporting")
     for path in (Path(pvae_zoo.__file__).parent / package).glob("[!_]*.py")
 )
 
@@ -48,7 +48,7 @@ print(images.shape, len(model.nll(images, samples=2)), "Measured" in render_card
 
 
 def test_the_public_names_are_those_listed():
-    assert pvae_zoo.__all__ == ["PvaeZooError", "__version__", "list_models", "load"]
+    assert pvae_zoo.__all__ == ["PvaeZooError", "__version__", "calibrate", "list_models", "load"]
     assert all(hasattr(pvae_zoo, name) for name in pvae_zoo.__all__)
 
 

@@ -1,4 +1,5 @@
 /** Values (C, H, W) on a canvas, one canvas pixel a value's pixel; the style sheet makes it large. */
+import { heat } from "./colours";
 import type { ImageShape } from "./runtime/contract";
 
 type Values = Uint8Array | Float32Array;
@@ -30,15 +31,6 @@ export function paint(canvas: HTMLCanvasElement, values: Values, image: ImageSha
     data.data[4 * i + 3] = 255;
   }
   context.putImageData(data, 0, 0);
-}
-
-/** Dark to bright, as even in lightness as five stops of "inferno" get. */
-const HEAT: [number, number, number][] = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
-
-function heat(share: number): [number, number, number] {
-  const at = Math.min(1, Math.max(0, share)) * (HEAT.length - 1);
-  const [low, high] = [HEAT[Math.floor(at)], HEAT[Math.ceil(at)]];
-  return low.map((value, i) => Math.round(value + (high[i] - value) * (at % 1))) as [number, number, number];
 }
 
 /** Bits of each pixel (H * W) as a heat map; `most` is the brightest. */

@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,23 @@ _REMEDIES = {
 def write_error(path: Path, error: OSError) -> PvaeZooError:
     """A failed write as one line with the remedy."""
     return PvaeZooError(f"cannot write {path}: {_REMEDIES.get(error.errno or 0, error.strerror or str(error))}")
+
+
+def check_writable(target: Path) -> None:
+    """Find out before the work whether a file can be written there; leaves nothing behind.
+
+    Raises:
+        PvaeZooError: if it cannot.
+    """
+    folder = target.parent
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        # Tried, not asked: permissions say little to root, on network drives and in read-only containers.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise write_error(target, error) from error
 
 
 _NAMED_BY_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -28,7 +28,7 @@ _switches: list[Callable[[bool], None]] = []
 
 
 def while_stopping(switch: Callable[[bool], None]) -> None:
-    """Have ``switch(True)`` called, from another thread, when a signal comes, and ``switch(False)`` after the command."""
+    """Have ``switch(True)`` called, by another thread, when a signal comes, and ``switch(False)`` after the command."""
     _switches.append(switch)
 
 
@@ -51,7 +51,7 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `KeyboardInterrupt`, as SIGINT does where nobody changed it; a second one ends the process at once.
+    """SIGTERM raises `KeyboardInterrupt`, as SIGINT does where nobody changed it; a second one ends the process.
 
     What a library makes of an interrupt that reaches it (an import that failed, a run that was ended) is one too.
     """

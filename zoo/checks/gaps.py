@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TOLERANCE = 2e-4
-"""Largest of the `gaps` from the golden vectors: float32 is no closer where logits reach several hundred."""
 
-TOLERANCE_WORDS = (
-    f"A value may be off by {TOLERANCE:.0e}: absolutely where the golden one is between -1 and 1, as a share of it "
-    "where it is larger"
-)
+def tolerance_words(gap: float) -> str:
+    """How far a value may be off, for `pvae_zoo.contract.precision.Precision.gap`."""
+    return (
+        f"A value may be off by {gap:.0e}: absolutely where the golden one is between -1 and 1, as a share of it where "
+        "it is larger"
+    )
 
 
 def largest_gap(a: NDArray[Any], b: NDArray[Any]) -> float:

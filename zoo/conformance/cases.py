@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.checks.verification import whole_image
+from pvae_zoo.checks.verification import step_log_prob, whole_image
 from pvae_zoo.contract.config import BundleConfig
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.grid import place, step_feed
-from pvae_zoo.runtime.wavefront import Step, canvas_rows, steps
+from pvae_zoo.runtime.plan import Plan
+from pvae_zoo.runtime.wavefront import canvas_rows
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[dict[str, NDArray[Any]]], Arrays]
@@ -71,7 +71,7 @@ class StepCase:
         self, config: BundleConfig, role: str, context: NDArray[np.float32], values: Arrays, wanted: str
     ) -> None:
         self.spec, self.count, self.wanted = config.steps[role], len(context), wanted
-        self.steps: list[Step] = list(steps(self.spec.height, self.spec.width, self.spec.geometry.slope))
+        self.plan = Plan(self.spec, self.count)
         constants = {"context": np.ascontiguousarray(context.reshape(-1, self.spec.context.channels))}
         if role == "decoder_step":
             constants["temperature"] = np.ones(1, np.float32)
@@ -79,18 +79,14 @@ class StepCase:
         self.case = Case(
             role=role,
             wanted=(wanted,),
-            feeds=tuple(step_feed(self.spec, self.count, step, values) for step in self.steps),
+            feeds=tuple(self.plan.feeds(values)),
             constants=constants,
             carried={c.name: np.zeros((rows, c.channels), np.float32) for c in self.spec.canvases},
         )
 
     def images(self, results: list[Arrays]) -> NDArray[Any]:
         """What was drawn, ``(N, C, H, W)``."""
-        first = results[0][self.wanted]
-        grid = np.zeros((self.count, self.spec.channels, self.spec.height, self.spec.width), first.dtype)
-        for step, outputs in zip(self.steps, results, strict=True):
-            place(grid, step, outputs[self.wanted])
-        return grid
+        return self.plan.placed(np.concatenate([outputs[self.wanted] for outputs in results]))
 
 
 def golden_case(bundle: Bundle, role: str, golden: Arrays, whole: Arrays) -> tuple[Case, Arrays]:
@@ -114,7 +110,7 @@ def golden_step_case(config: BundleConfig, role: str, whole: Arrays) -> tuple[St
         drawing = StepCase(config, role, whole["prior_context"], {"noise": whole["z1_noise"]}, "z1")
         return drawing, whole["z1"]
     values = {"uniforms": whole["uniforms"], "given": whole["image"].astype(np.int64)}
-    return StepCase(config, role, whole["context"], values, "log_prob"), whole["log_prob"]
+    return StepCase(config, role, whole["context"], values, "log_prob"), step_log_prob(whole)
 
 
 def draw_sample(config: BundleConfig, golden: Arrays, execute: Callable[[Case], list[Arrays]]) -> NDArray[np.uint8]:

@@ -63,7 +63,9 @@ def _tract(path: Path, spec: GraphSpec) -> Run:
 def _openvino(path: Path, spec: GraphSpec) -> Run:
     import openvino
 
-    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    # Left alone it would round to int8 what is multiplied by weights that are stored as int8.
+    rounding = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+    options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, **rounding}
     compiled = openvino.Core().compile_model(path, "CPU", options)
     names = [output.name for output in spec.outputs]
 

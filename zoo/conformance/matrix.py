@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from pvae_zoo import __version__
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.printable import shown
-from pvae_zoo.checks.gaps import TOLERANCE
 from pvae_zoo.checks.selftest import machine
-from pvae_zoo.conformance.results import BITS, GraphResult, Matrix, RuntimeResult
+from pvae_zoo.conformance.results import SHARE, GraphResult, Matrix, RuntimeResult
 from pvae_zoo.conformance.runtimes import REFERENCE, RUNTIMES, Found, Runtime, find
 from pvae_zoo.conformance.worker import REPORT, SAMPLE, SAMPLE_FILE
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.contract.precision import Precision
 
 SECONDS = 1200
 """That a runtime may take, in all: compilers take minutes, and the others end long before."""
@@ -184,7 +184,8 @@ def _missing(runtime: Runtime, remedy: str) -> RuntimeResult:
 
 
 def _row(bundle: Bundle, found: Found, ran: _Ran, reference: _Ran) -> RuntimeResult:
-    graphs = tuple(_graph(role, ran.said.get(role)) for role in bundle.config.roles)
+    numbers = bundle.config.numbers
+    graphs = tuple(_graph(role, ran.said.get(role), numbers) for role in bundle.config.roles)
     sample, wanted = ran.said.get(SAMPLE, {}), reference.images
     assert wanted is not None
     drawn = "seconds" in sample
@@ -199,20 +200,21 @@ def _row(bundle: Bundle, found: Found, ran: _Ran, reference: _Ran) -> RuntimeRes
         time_ratio=sample["seconds"] / reference.said[SAMPLE]["seconds"] if drawn else None,
         problem=None if problem is None else shown(problem, _LINE),
         remedy=None,
+        share=SHARE if numbers.draws is not None else 0.0,
     )
 
 
-def _graph(role: str, said: dict[str, Any] | None) -> GraphResult:
+def _graph(role: str, said: dict[str, Any] | None, numbers: Precision) -> GraphResult:
     """What was said of a graph, judged."""
     if said is None or "problem" in said:
         problem = said["problem"] if said else "it did not come to this graph"
         operator = said["operator"] if said else None
         return GraphResult(role=role, difference=None, ok=False, problem=shown(problem, _LINE), operator=operator)
     difference, bits = float(said["difference"]), float(said["bits"])
-    ok = difference <= TOLERANCE and bits <= BITS  # false for what is no number
+    ok = difference <= numbers.gap and bits <= numbers.bits  # false for what is no number
     finite = math.isfinite(difference)
     problem = None
     if not ok:
         what = f"differs by {difference:.1e}" if finite else "gives other shapes, or values that are no numbers"
-        problem = f"{what} ({bits:.1e} bits per dimension)" if finite and bits > BITS else what
+        problem = f"{what} ({bits:.1e} bits per dimension)" if finite and bits > numbers.bits else what
     return GraphResult(role=role, difference=difference if finite else None, ok=ok, problem=problem, operator=None)

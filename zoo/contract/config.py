@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pvae_zoo.contract.architecture import ImageShape
+from pvae_zoo.contract.precision import FLOAT16_WEIGHTS, FLOAT32, PRECISIONS, Precision
 
 FORMAT = 1
 ROLES = ("encoder", "prior", "decoder_context", "decoder", "decoder_step")
@@ -118,6 +119,21 @@ class StepSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConversionSpec:
+    """Where a bundle that ``pvae-zoo convert`` made comes from.
+
+    Attributes:
+        precision: a name of `pvae_zoo.contract.precision.PRECISIONS`.
+        source: the name of the bundle that it was made of.
+        source_sha256: that bundle's digest, over the hashes of its graphs.
+    """
+
+    precision: str
+    source: str
+    source_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BundleConfig:
     """Everything a host needs to drive the graphs, and to train them further.
 
@@ -128,6 +144,7 @@ class BundleConfig:
         progress: where the training stood (`pvae_zoo.training.checkpoint`); what is not finite is None.
         guide: how the graphs are driven, for people: sections by title, as lines (`pvae_zoo.explain.guide`).
         weights: the checkpoint of an older bundle.
+        conversion: of a bundle that was made of another one, None as it was exported.
     """
 
     format: int
@@ -145,11 +162,36 @@ class BundleConfig:
     progress: dict[str, Any] | None = None
     guide: dict[str, list[str]] | None = None
     weights: FileSpec | None = None
+    conversion: ConversionSpec | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
         """The graphs of a model with this many levels."""
         return ROLES if len(self.latents) == 1 else TWO_LEVEL_ROLES
+
+    @property
+    def image_type(self) -> str:
+        """The type in which graphs take images: uint8, or float32 where ``pvae-zoo convert`` has made it so."""
+        inputs = self.graphs["encoder"].inputs if "encoder" in self.graphs else ()
+        return next((tensor.dtype for tensor in inputs if tensor.name == "image"), "uint8")
+
+    @property
+    def precision(self) -> str:
+        """In what numbers the graphs keep weights and compute: a name of `PRECISIONS`.
+
+        Bundles of an older make do not say it. Every weight is in some graph, so that fewer than 4 bytes for each prove
+        float16.
+        """
+        if self.conversion is not None:
+            return self.conversion.precision
+        small = sum(graph.size for graph in self.graphs.values()) < 4 * self.parameters
+        half = self.training.get("stored", "float16" if small else "float32") == "float16"
+        return FLOAT16_WEIGHTS if half else FLOAT32
+
+    @property
+    def numbers(self) -> Precision:
+        """What that precision means."""
+        return PRECISIONS[self.precision]
 
     def to_json(self) -> str:
         stated = {key: value for key, value in asdict(self).items() if value is not None}

@@ -10,6 +10,7 @@ decoder.onnx           image, context -> log-probability of every value, teacher
 decoder_step.onnx      positions, context, uniforms, canvases -> the pixels at these positions, canvases updated
 golden.npz             inputs and outputs to check a runtime with
 evaluation.json        measured figures, written by ``pvae-zoo evaluate --save``
+conversion.json        what a conversion changed, measured; written by ``pvae-zoo convert``
 conformance.json       what other runtimes make of the graphs, written by ``pvae-zoo conformance --save``
 README.md              the model card, with the loops that drive the graphs
 pictures/              what the card shows
@@ -30,6 +31,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.printable import shown
 from pvae_zoo.base.regular_files import open_regular
 from pvae_zoo.contract.config import FORMAT, BundleConfig, FileSpec
+from pvae_zoo.contract.precision import PRECISIONS
 from pvae_zoo.contract.stated import odd_statement
 
 CONFIG = "config.json"
@@ -37,6 +39,7 @@ GOLDEN = "golden.npz"
 WEIGHTS = "weights.safetensors"
 EVALUATION = "evaluation.json"
 CONFORMANCE = "conformance.json"
+CONVERSION = "conversion.json"
 CARD = "README.md"
 LICENSE = "LICENSE"
 PICTURES = tuple(f"pictures/*-{what}.png" for what in ("samples*", "levels", "reconstructions"))
@@ -46,6 +49,7 @@ CONFIG_BYTES = 1 << 20
 MEASURED = {
     EVALUATION: ("results", "pvae-zoo evaluate --save"),
     CONFORMANCE: ("runtimes", "pvae-zoo conformance --save"),
+    CONVERSION: ("differences", "pvae-zoo convert"),
 }
 """The files that measuring leaves in a bundle, where it did: the list that each holds, and what writes it."""
 
@@ -182,6 +186,9 @@ def _check_names(path: Path, config: BundleConfig) -> None:
     names[GOLDEN] = config.golden.file
     if config.weights is not None:
         names[WEIGHTS] = config.weights.file
+    if config.conversion is not None and config.conversion.precision not in PRECISIONS:
+        precision = shown(config.conversion.precision)
+        raise PvaeZooError(f"{path} has the precision '{precision}'; this version reads {', '.join(PRECISIONS)}")
     for name, stated in names.items():
         if stated != name:
             raise PvaeZooError(f"{path} calls {name} '{shown(stated)}'; pull or export the bundle again")

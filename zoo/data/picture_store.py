@@ -35,6 +35,16 @@ def find_pictures(root: Path, split: Split, image: ImageShape, binarize: Binariz
     Raises:
         PvaeZooError: if a folder or a zip cannot be looked into.
     """
+    sources = find_sources(root, split)
+    return PictureStore(sources, image, binarize, _origin(sources, split)) if sources else None
+
+
+def find_sources(root: Path, split: Split) -> list[ImageSource]:
+    """The files of the pictures of a split, as `find_pictures` says; none if there are none.
+
+    Raises:
+        PvaeZooError: if a folder or a zip cannot be looked into.
+    """
     places = [root] if root.is_file() else sorted(root.iterdir())
     folders = [place for place in places if place.is_dir() and split_named(place.name)]
     zips = [place for place in places if place.is_file() and place.suffix.lower() == ".zip"]
@@ -42,8 +52,8 @@ def find_pictures(root: Path, split: Split, image: ImageShape, binarize: Binariz
     for group in (*named, [*folders, *zips]):
         sources = [source for place in group for source in _of_split(place, split)]
         if sources:
-            return PictureStore(sources, image, binarize, _origin(sources, split))
-    return None
+            return sources
+    return []
 
 
 def split_named(name: str) -> Split | None:

@@ -66,7 +66,8 @@ def _as_digit(
 ) -> tuple[NDArray[np.uint8], list[str]]:
     ink = _boxed(_ink(grey, done))
     box = round(BOX * min(image.height, image.width))
-    _check_size(*ink.shape[::-1], *_fitted(ink, box), enlarge)
+    height, width = ink.shape
+    _check_size(width, height, *_fitted(ink, box), enlarge)
     if ink.shape != _fitted(ink, box)[::-1]:
         ink = _boxed(_thickened(ink, box / max(ink.shape), done))
         size, resampling = _fitted(ink, box), Image.Resampling.BOX
@@ -88,7 +89,8 @@ def _ink(grey: NDArray[np.uint8], done: list[str]) -> NDArray[np.uint8]:
     if is_dark:
         done.append("inverted")
     values = (background - np.arange(256)) if is_dark else (np.arange(256) - background)
-    return np.clip(values * 255 / contrast, 0, 255).astype(np.uint8)[grey]
+    table: NDArray[np.uint8] = np.clip(values * 255 / contrast, 0, 255).astype(np.uint8)
+    return table[grey]
 
 
 def _rim(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

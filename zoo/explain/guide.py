@@ -11,7 +11,7 @@ from importlib import resources
 from string import Template
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.checks.gaps import TOLERANCE_WORDS
+from pvae_zoo.checks.gaps import tolerance_words
 from pvae_zoo.checks.step_vectors import chosen_steps
 from pvae_zoo.checks.verification import GOLDEN_ROWS
 from pvae_zoo.contract.architecture import ImageShape
@@ -23,6 +23,11 @@ from pvae_zoo.trust.configuration import screen_config
 
 _WIDTH = 80
 _SECTION = "## "
+_EXACT = "Drawn values must be the same: the golden uniforms are far from where rounding decides."
+_COARSE = (
+    "The arithmetic is coarse: what the steps give the values of the golden images is step_log_prob, what the decoder "
+    "gives them log_prob, and a value that is drawn otherwise proves nothing."
+)
 
 
 class _Guide(Template):
@@ -66,6 +71,7 @@ def _values(config: BundleConfig) -> dict[str, str]:
     first = config.latents[0]
     return {
         **_example(config),
+        "image_type": config.image_type,
         "chw": f"(N, {image.channels}, {image.height}, {image.width})",
         "image": image_words(image),
         "convert": "make it grey (ITU-R 601 luma)," if image.channels == 1 else "make grey ones RGB,",
@@ -78,9 +84,9 @@ def _values(config: BundleConfig) -> dict[str, str]:
         "or_prior": "" if len(config.latents) == 1 else " or steps.prior_step",
         "last_t": str(step.width + step.geometry.slope * (step.height - 1) - 1),
         "golden_rows": str(GOLDEN_ROWS),
-        "tolerance": TOLERANCE_WORDS,
+        "tolerance": tolerance_words(config.numbers.gap),
+        "draws": _EXACT if config.numbers.draws is not None else _COARSE,
         "grey": f"{(image.levels - 1) / 2:g}",
-        "z1_channels": str(first.shape[0]),
         "cell_height": _cell(image.height, first.shape[1] if len(first.shape) == 3 else 1),
         "cell_width": _cell(image.width, first.shape[2] if len(first.shape) == 3 else 1),
     }

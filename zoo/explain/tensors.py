@@ -96,7 +96,7 @@ def _context(spec: StepSpec) -> str:
     )
 
 
-def _step(config: BundleConfig, role: str) -> Mapping[str, str]:
+def _step(config: BundleConfig, role: str) -> dict[str, str]:
     spec, geometry = config.steps[role], config.steps[role].geometry
     row = "image" if spec.context.rows == 1 else f"image * {spec.context.rows} + y * {spec.width} + x"
     words = {
@@ -106,20 +106,17 @@ def _step(config: BundleConfig, role: str) -> Mapping[str, str]:
         "that only fill up a batch",
         "context_rows": f"Row of context for each of the M positions: {row}. Any row where positions has the spare one",
         "context": f"Output of {role[:-5]}_context, its first two axes joined: {_context(spec)}",
-        "canvas": f"What the steps before have left, a row a padded position: {geometry.rows_per_image} rows an image "
-        "and the spare one at the end. Zeros before the first step, then canvas_next of the step before",
-        "canvas_next": "canvas with the rows at positions replaced by what was computed: canvas of the next step",
     }
-    return _Canvases(words | (_pixels(config) if role == "decoder_step" else _map(config)))
-
-
-class _Canvases(dict[str, str]):
-    """A step may have several canvases, one a layer: what holds of one holds of all."""
-
-    def __missing__(self, name: str) -> str:
-        if not name.startswith("canvas_"):
-            raise KeyError(name)
-        return self["canvas_next" if name.endswith("_next") else "canvas"]
+    what = "What the network sees of the positions done so far"
+    for canvas in spec.canvases:
+        words |= {
+            canvas.name: f"{what}, a row a padded position: {geometry.rows_per_image} rows an image and the spare one "
+            f"at the end. Zeros before the first step, then {canvas.name}_next of the step before",
+            f"{canvas.name}_next": f"{canvas.name} with the rows at positions replaced by what was computed: give it "
+            f"to the next step as {canvas.name}",
+        }
+        what = "The features of the layers at the positions done so far, side by side"
+    return words | (_pixels(config) if role == "decoder_step" else _map(config))
 
 
 def _pixels(config: BundleConfig) -> dict[str, str]:

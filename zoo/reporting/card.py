@@ -15,8 +15,9 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.contract.licence import licence_of
 from pvae_zoo.explain.guide import guide_text
 from pvae_zoo.explain.tensors import tensor_words
-from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, levels_text
+from pvae_zoo.reporting.card_figures import bounds_table, codecs_table, descent_text, levels_text
 from pvae_zoo.reporting.card_training import training_lines
+from pvae_zoo.reporting.differences import conversion_text
 from pvae_zoo.reporting.evaluation import stored_evaluations, stored_rows
 from pvae_zoo.runtime.pictures import read_metadata
 from pvae_zoo.runtime.wavefront import step_count
@@ -61,17 +62,22 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "front_matter": front_matter(bundle),
         "title": config.title,
         "name": config.name,
+        "model": config.name if config.conversion is None else f"./{config.name}",
+        "gap": f"{config.numbers.gap:g}".replace("0.0002", "2e-4"),
         "dataset": config.dataset.rstrip("."),
         "parameters": f"{config.parameters:,}",
         "size": f"{sum(graph.size for graph in config.graphs.values()) / 2**20:.1f}",
-        "precision": _precision(bundle),
+        "precision": config.numbers.words,
+        "conversion": conversion_text(bundle),
         "figures": bounds_table(results),
-        "codecs": codecs_table(bundle),
+        "codecs": codecs_table(bundle) + descent_text(bundle),
+        "reading": _reading(bundle),
         "levels": levels_text(bundle),
         "commands": "\n".join(f"    {command}" for command in commands) or "    (none yet)",
         "conformance": _conformance(bundle),
         "digest": bundle.digest[:16],
         "pictures": "" if folder is None else _pictures(bundle, folder),
+        "image_type": config.image_type,
         "shape": f"(N, {image.channels}, {image.height}, {image.width})",
         "made": _made(image, training),
         "last_value": image.levels - 1,
@@ -85,16 +91,10 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
     return Template(template).substitute(values)
 
 
-def _precision(bundle: Bundle) -> str:
-    """How weights are stored; arithmetic is float32 in every bundle.
-
-    Older bundles do not say it. Every weight is in some graph, so that fewer than 4 bytes for each prove float16.
-    """
-    config = bundle.config
-    small = sum(graph.size for graph in config.graphs.values()) < 4 * config.parameters
-    if config.training.get("stored", "float16" if small else "float32") == "float16":
-        return "large weights stored as float16, computed with in float32"
-    return "float32"
+def _reading(bundle: Bundle) -> str:
+    """What was read of the data set, where the recipe says it."""
+    lines = (bundle.config.recipe or {}).get("reading") or []
+    return "".join(f"- {line}\n" for line in lines) + ("\n" if lines else "")
 
 
 def _pictures(bundle: Bundle, folder: Path) -> str:

@@ -6,7 +6,14 @@ from typing import Any
 
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.codecs import WEBP
-from pvae_zoo.reporting.evaluation import CodecSizes, Thumbnails, stored_codecs, stored_evaluations, stored_thumbnails
+from pvae_zoo.reporting.evaluation import (
+    CodecSizes,
+    Thumbnails,
+    stored_codecs,
+    stored_descent,
+    stored_evaluations,
+    stored_thumbnails,
+)
 
 
 def bounds_table(results: list[dict[str, Any]]) -> str:
@@ -46,6 +53,18 @@ def codecs_table(bundle: Bundle) -> str:
         "Bits per dimension beside lossless codecs, on the very same pixels, each image a file of its own; the last "
         f"column is the model's share of {WEBP}.\n\n{table}\n\n"
     )
+
+
+def descent_text(bundle: Bundle) -> str:
+    """The model that this one was made from, on the same images; nothing where that was not measured."""
+    lines = [
+        f"{row.ancestor}, which it was made from, has {row.bits_per_dim:.4f} bits per dimension on the same "
+        f"{row.images:,} {row.split} images: this model has {abs(row.difference_bits_per_dim):.4f} +- "
+        f"{row.standard_error_bits_per_dim:.4f} {'less' if row.difference_bits_per_dim < 0 else 'more'}, "
+        "image by image."
+        for row in stored_descent(bundle)
+    ]
+    return "\n".join(lines) + ("\n\n" if lines else "")
 
 
 def _bound_of(bundle: Bundle, sizes: CodecSizes) -> float | None:

@@ -1,8 +1,8 @@
 """The figures that stand on a model's card: the bound on a data set, and how all that was measured is kept.
 
 ``evaluation.json`` holds a row for each measurement: a bound (`Evaluation`), codecs on the same pixels (`CodecSizes`),
-what each level of latents carries (`Thumbnails`). Another kind of row is passed over, so that an older package reads a
-newer file.
+what each level of latents carries (`Thumbnails`), the model that it was made from (`Descent`). Another kind of row is
+passed over, so that an older package reads a newer file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.scoring import bits_per_dim
 
-_BATCH = 64
+BATCH = 64
 _TEXT = 1000
 _NAMED = re.compile(r" --data (.+?) --split ")
 
@@ -121,8 +121,40 @@ class Thumbnails:
         return "thumbnails", self.dataset, self.split, str(self.images)
 
 
-Row = Evaluation | CodecSizes | Thumbnails
-_KINDS: tuple[type[Row], ...] = (Evaluation, CodecSizes, Thumbnails)
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """The model that this one was made from, on the images of the `Evaluation` of the same ``dataset`` and ``split``.
+
+    Attributes:
+        ancestor: its name.
+        ancestor_sha256: of its graphs.
+        nll_nats: its bound on these images.
+        bits_per_dim: the same, for each value of an image.
+        difference_bits_per_dim: this model's minus that, mean over the images; below zero is better.
+        standard_error_bits_per_dim: of the difference, image by image.
+    """
+
+    ancestor: str
+    ancestor_sha256: str
+    nll_nats: float
+    bits_per_dim: float
+    difference_bits_per_dim: float
+    standard_error_bits_per_dim: float
+    dataset: str
+    split: str
+    images: int
+    of: int
+    seed: int
+    model_sha256: str
+    command: str
+
+    @property
+    def key(self) -> Key:
+        return "descent", self.dataset, self.split, str(self.images)
+
+
+Row = Evaluation | CodecSizes | Thumbnails | Descent
+_KINDS: tuple[type[Row], ...] = (Evaluation, CodecSizes, Thumbnails, Descent)
 
 
 def chosen_images(count: int, limit: int | None, seed: int) -> NDArray[np.int64]:
@@ -153,14 +185,14 @@ def evaluate(
     """
     order = chosen_images(len(images), limit, seed)
     nll, reconstruction, kl, iwae = [], [], [], []
-    for start in range(0, len(order), _BATCH):
-        scores = model.nll(images.read(order[start : start + _BATCH], None), samples=samples, seed=seed)
+    for start in range(0, len(order), BATCH):
+        scores = model.nll(images.read(order[start : start + BATCH], None), samples=samples, seed=seed)
         nll.append(scores.nll_nats)
         reconstruction.append(scores.reconstruction_nats)
         kl.append(scores.kl_nats)
         if scores.iwae_nll_nats is not None:
             iwae.append(scores.iwae_nll_nats)
-        progress(min(start + _BATCH, len(order)), len(order))
+        progress(min(start + BATCH, len(order)), len(order))
     nll_nats = np.concatenate(nll)
     count = len(nll_nats)
     return Evaluation(
@@ -205,6 +237,11 @@ def stored_thumbnails(bundle: Bundle) -> list[Thumbnails]:
     return [row for row in stored_rows(bundle) if isinstance(row, Thumbnails)]
 
 
+def stored_descent(bundle: Bundle) -> list[Descent]:
+    """Just these weights beside those that they were made from."""
+    return [row for row in stored_rows(bundle) if isinstance(row, Descent)]
+
+
 def stored_rows(bundle: Bundle) -> list[Row]:
     """All that was measured of just these weights; what is no result is left out."""
     found = (bundle.evaluation() or {"results": []})["results"]
@@ -246,7 +283,7 @@ def save_evaluation(bundle: Bundle, result: Row) -> None:
     def place(row: Row) -> tuple[int, int, str, int, int, int]:
         """Bounds first; data sets as they came; most images before few."""
         samples = row.samples if isinstance(row, Evaluation) else 0
-        jpeg = 0 if isinstance(row, Thumbnails) else row.jpeg or 0
+        jpeg = row.jpeg or 0 if isinstance(row, Evaluation | CodecSizes) else 0
         return _KINDS.index(type(row)), datasets.index(row.dataset), row.split, jpeg, -row.images, samples
 
     rows = sorted([*(row for row in stored if row.key != result.key), result], key=place)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.data.augmentation import Augmentation
 from pvae_zoo.data.codecs import available_codecs
-from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.data.datasets import ImageSet, load_split
+from pvae_zoo.data.image_store import Binarize, Split
 from pvae_zoo.reporting.codecs import measure_codecs
 from pvae_zoo.reporting.evaluation import CodecSizes, Row, Thumbnails, chosen_images, evaluate
 from pvae_zoo.reporting.fidelity import drawn_levels, fidelity
@@ -103,3 +107,18 @@ class Measurement:
 def _within(progress: Progress, before: int, total: int) -> Callable[[int], None]:
     """Progress of one part as that of the whole."""
     return lambda done: progress(before + done, total)
+
+
+def seen_images(bundle: Bundle, data: Path, split: Split) -> ImageSet:
+    """The images of a data set as the model has seen its own: cropped and binarised in the same way.
+
+    Raises:
+        PvaeZooError: if the data or the split is missing or of another shape, or the bundle says nonsense of its own.
+    """
+    training = bundle.config.training
+    try:
+        view = Augmentation(crop=training.get("crop", "none"), scale=tuple(training.get("scale", (1.0, 1.0))))
+    except ValueError as error:
+        raise PvaeZooError(f"{bundle.folder / 'config.json'} is not valid: {error}") from error
+    binarize: Binarize = "threshold" if training.get("binarize") == "threshold" else "refuse"
+    return load_split(data, split, bundle.config.image, binarize=binarize, augmentation=view)

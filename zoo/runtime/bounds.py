@@ -49,7 +49,9 @@ def _score(networks: Networks, images: Images, *, samples: int, seed: int, check
         sums.append(flat[start : start + networks.score_batch].astype(np.float64).sum(axis=1))
     log_likelihood = np.concatenate(sums)
     priors, q = networks.priors(z, check), [level.repeat(samples) for level in posteriors]
-    kl = np.stack([level.kl(p) for level, p in zip(q, priors, strict=True)], axis=1)
+    terms = [level.kl_terms(p) for level, p in zip(q, priors, strict=True)]
+    kl = np.stack([level.reshape(n * samples, -1).sum(axis=1) for level in terms], axis=1)
+    of_z1 = terms[0].sum(axis=1)  # of a map (N, channels, h, w), by place
     log_weights = log_likelihood + latents.log_prior(z, priors) - latents.log_posterior(z, q)
     return Scores(
         image=image,
@@ -58,4 +60,5 @@ def _score(networks: Networks, images: Images, *, samples: int, seed: int, check
         iwae_nll_nats=-log_mean_exp(log_weights.reshape(n, samples)) if samples > 1 else None,
         log_prob=log_prob.reshape(n, samples, *image.chw).mean(axis=1),
         posteriors=tuple(posteriors),
+        kl_places=of_z1.reshape(n, samples, *of_z1.shape[1:]).mean(axis=1) if of_z1.ndim == 3 else None,
     )

@@ -1,6 +1,7 @@
 """Drawing a grid of values with a single-step graph, a wavefront at a time: pixels, or the locations of z1.
 
-The loop lives here, not in the graph. Canvases are bound as input and output of a step at once, so nothing is copied:
+The loop lives here, not in the graph, and all that its steps are fed is laid out before it begins
+(`pvae_zoo.runtime.plan`). Canvases are bound as input and output of a step at once, so nothing is copied:
 a step writes its features in place (`pvae_zoo.runtime.wavefront` has the invariant that makes it safe). The batch is
 cut into slices, and each worker drives its own single-threaded session over its own slices, which beats one session
 with many threads. Noise is keyed by image, so neither changes a value (onnxruntime rounds the last few elements of a
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.contract.config import StepSpec
+from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.plan import Arrays, Plan
 from pvae_zoo.runtime.sessions import CPU, Device, active_provider, import_onnxruntime, open_session
-from pvae_zoo.runtime.wavefront import Order, Step, canvas_rows, positions, step_count, steps
+from pvae_zoo.runtime.wavefront import Order, canvas_rows, step_count
 
 POSITIONS = 384
 """Positions that a CPU worker computes in a step: enough to fill the matrix products, few enough for the caches.
@@ -36,7 +38,6 @@ A GPU takes little more than twice as long for the steps of 1,024 digits as for 
 """
 
 Progress = Callable[[int, int], None]
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ class GridSampler:
 
     def __init__(self, bundle: Bundle, role: str, device: Device = "cpu", workers: int = 1) -> None:
         self.spec = bundle.config.steps[role]
-        outputs = [tensor.name for tensor in bundle.config.graphs[role].outputs]
-        self.drawn = [name for name in outputs if not name.startswith("canvas_")]
+        written = {f"{canvas.name}_next" for canvas in self.spec.canvases}
+        self.drawn = tuple(tensor for tensor in bundle.config.graphs[role].outputs if tensor.name not in written)
         model = bundle.read_graph(role)
         first = open_session(model, device)
         self._open = partial(open_session, model, device)
@@ -152,54 +153,32 @@ class GridSampler:
                     stop.set()  # Ctrl-C must not wait for the slices of other workers
                     pool.shutdown(wait=True, cancel_futures=True)
                     raise
-        return {name: np.concatenate([part[name] for part in drawn]) for name in self.drawn}
+        return {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
 
     def _draw_slice(
         self, session: Any, what: GridDraw, order: Order, counter: _Counter, stop: threading.Event
     ) -> dict[str, NDArray[Any]]:
-        spec, count = self.spec, len(what)
-        grids: dict[str, NDArray[Any]] = {}
-        run = _BoundStep(session, self.provider, spec, what, self.drawn)
-        for step in steps(spec.height, spec.width, spec.geometry.slope, order):
+        plan = Plan(self.spec, len(what), order)
+        run = _BoundSteps(session, self.provider, plan, what, self.drawn)
+        for step in plan.steps:
             if stop.is_set():
                 break
-            feed = step_feed(spec, count, step, what.values)
-            outputs = run(**feed)
-            if what.fixed is not None:
-                outputs[0] = run.fix(feed["positions"], outputs[0], _at(what.fixed, step.rows, step.columns))
-            for name, rows in zip(self.drawn, outputs, strict=True):
-                if name not in grids:
-                    grids[name] = np.zeros((count, spec.channels, spec.height, spec.width), rows.dtype)
-                place(grids[name], step, rows)
+            run(step)
             counter.advance()
-        return grids
+        return {name: plan.placed(rows) for name, rows in run.drawn.items()}
 
 
-def step_feed(spec: StepSpec, count: int, step: Step, values: Arrays) -> dict[str, NDArray[Any]]:
-    """The inputs of one step for ``count`` images; ``values`` are ``(N, C, H, W)``. Context and canvases are beside."""
-    ys, xs = step.rows, step.columns
-    within = ys * spec.width + xs if spec.context.rows > 1 else np.zeros_like(ys)
-    owners = np.arange(count)[:, None]
-    return {
-        "positions": positions(spec.geometry, count, step),
-        "context_rows": np.ascontiguousarray((owners * spec.context.rows + within[None, :]).ravel()),
-        **{name: _at(value, ys, xs) for name, value in values.items()},
-    }
+class _BoundSteps:
+    """A session with a slice's canvases bound as inputs and outputs at once, so that each step writes in place.
 
+    Attributes:
+        canvases: the bound values.
+        drawn: the step's other outputs for all positions of the plan, each step's once it has run.
+    """
 
-def place(grid: NDArray[Any], step: Step, rows: NDArray[Any]) -> None:
-    """Write what a step drew, ``(N * k, C)``, to its positions in ``(N, C, H, W)``."""
-    count, channels = grid.shape[:2]
-    grid[:, :, step.rows, step.columns] = rows.reshape(count, len(step.rows), channels).transpose(0, 2, 1)
-
-
-class _BoundStep:
-    """A session with the slice's canvases bound as inputs and outputs, so that each step writes in place."""
-
-    def __init__(self, session: Any, provider: str, spec: StepSpec, what: GridDraw, drawn: list[str]) -> None:
-        ort = import_onnxruntime()
-        self.session, self.drawn = session, drawn
-        self.binding = session.io_binding()
+    def __init__(self, session: Any, provider: str, plan: Plan, what: GridDraw, drawn: tuple[TensorSpec, ...]) -> None:
+        ort, spec = import_onnxruntime(), plan.spec
+        self.session, self.binding = session, session.io_binding()
         self.on_cpu = provider == CPU
         device = "cpu" if provider == CPU else "cuda"
         self.canvases = []
@@ -215,26 +194,32 @@ class _BoundStep:
         self.binding.bind_ortvalue_input("context", ort.OrtValue.ortvalue_from_numpy(table, device, 0))
         for name, constant in what.constants.items():
             self.binding.bind_cpu_input(name, constant)
+        self.inputs = {**plan.rows, **{name: plan.taken(value) for name, value in what.values.items()}}
+        self.fixed = None if what.fixed is None else plan.taken(what.fixed)
+        total = plan.steps[-1].stop
+        self.drawn = {tensor.name: np.zeros((total, spec.channels), tensor.dtype) for tensor in drawn}
 
-    def __call__(self, **inputs: NDArray[Any]) -> list[NDArray[Any]]:
-        for name, value in inputs.items():
-            self.binding.bind_cpu_input(name, value)
-        for name in self.drawn:
-            self.binding.bind_output(name, "cpu")
+    def __call__(self, step: slice) -> None:
+        """Run one step of the plan."""
+        for name, rows in self.inputs.items():
+            self.binding.bind_cpu_input(name, rows[step])
+        for name, rows in self.drawn.items():
+            count, channels = step.stop - step.start, rows.shape[1]
+            place = rows.ctypes.data + step.start * rows.strides[0]
+            self.binding.bind_output(name, "cpu", 0, rows.dtype.type, [count, channels], place)
         self.session.run_with_iobinding(self.binding)
-        # In the order in which they were first bound: the canvases came before.
-        return [value.numpy() for value in self.binding.get_outputs()[-len(self.drawn) :]]
+        if self.fixed is not None:
+            self._fix(self.inputs["positions"][step], next(iter(self.drawn.values()))[step], self.fixed[step])
 
-    def fix(self, positions: NDArray[np.int64], drawn: NDArray[Any], wanted: NDArray[np.float32]) -> NDArray[Any]:
-        """What was drawn, ``(M, C)``, with the wanted values where they are numbers; later steps see them too."""
-        values = np.where(np.isnan(wanted), drawn, wanted)
+    def _fix(self, positions: NDArray[np.int64], drawn: NDArray[Any], wanted: NDArray[np.float32]) -> None:
+        """Put the wanted values, where they are numbers, in the place of those drawn; later steps see them too."""
+        np.copyto(drawn, wanted, where=~np.isnan(wanted), casting="unsafe")
         if self.on_cpu:  # the canvas is the memory of this array
-            self.seen[positions] = values
+            self.seen[positions] = drawn
         else:
             canvas = self.canvases[0].numpy()
-            canvas[positions] = values
+            canvas[positions] = drawn
             self.canvases[0].update_inplace(canvas)
-        return values
 
 
 def _check_contract(session: Any, model: str, role: str, spec: StepSpec) -> None:
@@ -256,9 +241,3 @@ class _Counter:
             self.done += 1
             if self.progress is not None:
                 self.progress(self.done, self.total)
-
-
-def _at(values: NDArray[Any], ys: NDArray[np.int64], xs: NDArray[np.int64]) -> NDArray[Any]:
-    """``(N, C, H, W)`` at a step's positions: ``(N * k, C)``."""
-    picked = values[:, :, ys, xs]  # (N, C, k)
-    return np.ascontiguousarray(picked.transpose(0, 2, 1).reshape(-1, values.shape[1]))

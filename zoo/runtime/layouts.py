@@ -59,6 +59,17 @@ def completions(images: Images, keep: NDArray[np.bool_], drawn: Images, *, level
     return np.concatenate([known[:, None], spread(drawn, levels)], axis=1).reshape(-1, *images.shape[1:])
 
 
+def between(drawn: Images, ends: Images, *, levels: int) -> Images:
+    """A path with the two images that it leads from and to: ``(N + 2, C, H, W)``.
+
+    Args:
+        drawn: ``(N, C, H, W)``.
+        ends: ``(2, C, H, W)``.
+        levels: of both.
+    """
+    return spread(np.concatenate([ends[:1], drawn, ends[1:]]), levels)
+
+
 def top_rows(image: ImageShape, rows: int) -> NDArray[np.bool_]:
     """A mask ``(H, W)`` that keeps the first rows.
 

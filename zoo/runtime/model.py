@@ -165,9 +165,18 @@ class Model:
         return self.networks.posteriors(images)
 
     def decode(
-        self, z1: Latent, *, seed: int = 0, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        z1: Latent,
+        *,
+        seed: int = 0,
+        temperature: float = 1.0,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
     ) -> Images:
         """Draw the pixels of given z1 ``(N, *latent_shape)``; image i uses the pixel noise of index i.
+
+        Args:
+            batch_size: images drawn at once, which bounds the memory and changes no image.
 
         Example:
             >>> z1 = model.encode(images)[0].mean
@@ -175,11 +184,18 @@ class Model:
             (2, 1, 28, 28)
         """
         expected = self.networks.latent_shape(1)
+        _check_at_least(1, "batch_size", batch_size or 1)
         if z1.shape[1:] != expected or not len(z1):
             shape = ", ".join(map(str, expected))
             raise PvaeZooError(f"z1 has shape {z1.shape}; {self.name} takes (N, {shape}) with at least one row")
         z1 = np.ascontiguousarray(z1, np.float32)
-        return draw_from_z1(self.networks, z1, PixelNoise(seed, range(len(z1)), temperature), progress=progress)
+
+        def draw(part: range, progress: Progress | None) -> Images:
+            pixels = PixelNoise(seed, part, temperature)
+            return draw_from_z1(self.networks, z1[part.start : part.stop], pixels, progress=progress)
+
+        steps = self.networks.pixel_sampler.steps
+        return draw_in_slices(len(z1), batch_size or self.sample_batch, draw, steps, progress)
 
     def reconstruct(
         self,

@@ -187,11 +187,8 @@ class Networks:
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
         image, multiple = self.config.image, _multiple(*z.shape[2:]) if z.ndim == 4 else ROWS
         # Maps that need no filling up are grown a few at a time, so that an interrupt never waits long.
-        most = (
-            sys.maxsize
-            if multiple > 1 or self.provider != CPU
-            else max(1, CONTEXT_AT_ONCE // (image.height * image.width))
-        )
+        few = multiple == 1 and self.provider == CPU
+        most = max(1, CONTEXT_AT_ONCE // (image.height * image.width)) if few else sys.maxsize
         parts = [self._run(role, ["context"], {name: z[part]}, multiple)[0] for part in self._parts(len(z), most)]
         return np.concatenate(parts)
 
@@ -204,7 +201,9 @@ class Networks:
         """Outputs of a whole-image graph for rows filled up with copies of the last one."""
         count = len(next(iter(feed.values())))
         rows = np.minimum(np.arange(count + -count % multiple), count - 1)
-        outputs = self.session(role).run(names, {name: values[rows] for name, values in feed.items()}, run_options())
+        types = {tensor.name: tensor.dtype for tensor in self.config.graphs[role].inputs}  # images may be float32
+        whole = {name: values[rows].astype(types[name], copy=False) for name, values in feed.items()}
+        outputs = self.session(role).run(names, whole, run_options())
         return [output[:count] for output in outputs]
 
 

@@ -9,7 +9,6 @@ import io
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from pvae_zoo.base.atomic import atomic_write, write_error
+from pvae_zoo.base.atomic import atomic_write, check_writable
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.runtime.captions import BACKGROUND, Words, with_words
 
 Kind = Literal["grid", "npy", "npz", "folder"]
 
@@ -29,7 +29,6 @@ LONGEST_NAME = 230
 
 _PREFIX = "pvae-zoo:"
 _GAP = 2
-_GAP_VALUE = 64  # dark grey: neither the black nor the white of a digit's background
 
 
 def to_picture(images: NDArray[np.uint8], levels: int) -> Image.Image:
@@ -57,6 +56,7 @@ def save_grid(
     metadata: Mapping[str, str],
     columns: int | None = None,
     scale: int | None = None,
+    words: Words | None = None,
 ) -> None:
     """Write images ``(N, C, H, W)`` row by row into one PNG.
 
@@ -67,15 +67,23 @@ def save_grid(
         metadata: what `read_metadata` gives back.
         columns: images in a row; as many as make the grid nearly square unless given.
         scale: whole number that each image is enlarged by, pixel by pixel; chosen by size and number unless given.
+        words: written beside the images; the caption is noted, too.
 
     Raises:
         PvaeZooError: if there is no image, or the file cannot be written.
     """
-    atomic_write(path, _png(grid_picture(images, levels=levels, columns=columns, scale=scale), metadata))
+    caption = {"caption": words.caption} if words is not None and words.caption else {}
+    picture = grid_picture(images, levels=levels, columns=columns, scale=scale, words=words)
+    atomic_write(path, _png(picture, {**metadata, **caption}))
 
 
 def grid_picture(
-    images: NDArray[np.uint8], *, levels: int, columns: int | None = None, scale: int | None = None
+    images: NDArray[np.uint8],
+    *,
+    levels: int,
+    columns: int | None = None,
+    scale: int | None = None,
+    words: Words | None = None,
 ) -> Image.Image:
     """Images ``(N, C, H, W)`` row by row in one picture; see `save_grid` for the options.
 
@@ -89,12 +97,12 @@ def grid_picture(
     rows = math.ceil(count / columns)
     cell_height, cell_width = height * scale + _GAP, width * scale + _GAP
     pictures = [to_picture(image, levels) for image in images]
-    background = _GAP_VALUE if pictures[0].mode == "L" else (_GAP_VALUE,) * 3
+    background = BACKGROUND if pictures[0].mode == "L" else (BACKGROUND,) * 3
     grid = Image.new(pictures[0].mode, (columns * cell_width - _GAP, rows * cell_height - _GAP), background)
     for index, picture in enumerate(pictures):
         enlarged = picture.resize((width * scale, height * scale), Image.Resampling.NEAREST)
         grid.paste(enlarged, (index % columns * cell_width, index // columns * cell_height))
-    return grid
+    return grid if words is None else with_words(grid, words, pitch=(cell_width, cell_height))
 
 
 def save_images(
@@ -104,11 +112,12 @@ def save_images(
     levels: int,
     metadata: Mapping[str, str],
     names: Sequence[str] | None = None,
+    scale: int | None = None,
 ) -> list[Path]:
     """Write images ``(N, C, H, W)`` as the target says.
 
     ``x.png`` is one grid; ``x.npy`` the array as it is; ``x.npz`` the array under ``images`` and the metadata as JSON
-    under ``metadata``; an existing folder, or any path that ends in ``/``, gets one PNG per image, unscaled.
+    under ``metadata``; an existing folder, or any path that ends in ``/``, gets one PNG per image.
 
     Args:
         images: values ``0 .. levels - 1``.
@@ -116,6 +125,7 @@ def save_images(
         levels: number of values of a pixel.
         metadata: goes into every PNG and into ``.npz``; ``.npy`` has no place for it.
         names: file names in a folder, ``.png`` is added where it is missing; ``00000.png``, ... unless given.
+        scale: whole number that each picture is enlarged by, pixel by pixel; in a folder 1 unless given.
 
     Returns:
         The files written, in the order of the images.
@@ -128,10 +138,14 @@ def save_images(
     if kind == "folder":
         files = [path / name for name in _file_names(names, len(images))]
         for image, file in zip(images, files, strict=True):
-            atomic_write(file, _png(to_picture(image, levels), metadata))
+            picture = to_picture(image, levels)
+            if scale is not None and scale > 1:
+                size = picture.width * scale, picture.height * scale
+                picture = picture.resize(size, Image.Resampling.NEAREST)
+            atomic_write(file, _png(picture, metadata))
         return files
     if kind == "grid":
-        save_grid(images, path, levels=levels, metadata=metadata)
+        save_grid(images, path, levels=levels, metadata=metadata, scale=scale)
         return [path]
     # Into memory first: NumPy's own error for a full disk does not say that the disk is full.
     buffer = io.BytesIO()
@@ -167,15 +181,7 @@ def check_target(target: str | os.PathLike[str]) -> None:
     Raises:
         PvaeZooError: if the kind of file is unknown, or the place cannot be written to.
     """
-    folder = Path(target) if target_kind(target) == "folder" else Path(target).parent
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    try:
-        # Tried, not asked: permissions say little to root, on network drives and in read-only containers.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise write_error(Path(target), error) from error
+    check_writable(Path(target) / "x.png" if target_kind(target) == "folder" else Path(target))
 
 
 def check_names(target: str | os.PathLike[str], names: Sequence[str]) -> None:
@@ -238,10 +244,11 @@ def _file_names(names: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _pleasant_scale(side: int, columns: int) -> int:
-    """Images of about 84 pixels, or a grid of about 384, whichever is larger, within 8-fold and 4096 pixels."""
-    if side >= 128:
-        return 1
-    wanted = max(84 // side, round(384 / (columns * side)))
+    """A grid that is well seen on a large screen, about 960 pixels wide, of images of at least some 84 pixels.
+
+    Within 8-fold and, where that is more than 1, 4096 pixels.
+    """
+    wanted = max(-(-84 // side), round(960 / (columns * side)))
     return max(1, min(wanted, 8, 4096 // (columns * side)))
 
 

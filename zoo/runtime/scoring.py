@@ -54,12 +54,18 @@ class Gaussian:
 
     def kl(self, prior: Gaussian | None = None) -> Array:
         """KL(self || prior) in nats, ``(N,)``; N(0, I) without a prior."""
+        return _sum(self.kl_terms(prior))
+
+    def kl_terms(self, prior: Gaussian | None = None) -> Array:
+        """What each latent adds to `kl`, ``(N, *latent_shape)``."""
         mean, log_std = self.mean.astype(np.float64), self.log_std.astype(np.float64)
         if prior is None:
-            return _sum(0.5 * (mean**2 + np.exp(2 * log_std) - 1) - log_std)
+            terms: Array = 0.5 * (mean**2 + np.exp(2 * log_std) - 1) - log_std
+            return terms
         log_ratio = prior.log_std - log_std
         scaled_gap = (mean - prior.mean) * np.exp(-prior.log_std.astype(np.float64))
-        return _sum(log_ratio + 0.5 * (np.exp(-2 * log_ratio) + scaled_gap**2 - 1))
+        between: Array = log_ratio + 0.5 * (np.exp(-2 * log_ratio) + scaled_gap**2 - 1)
+        return between
 
 
 def joined(parts: Sequence[Gaussian]) -> Gaussian:
@@ -95,6 +101,7 @@ class Scores:
         iwae_nll_nats: minus the importance-weighted bound, ``(N,)``; None with one draw.
         log_prob: log p of every value, mean over the draws, ``(N, C, H, W)``: a map of surprise.
         posteriors: q(z|x) of each level, bottom first; empty where they were not kept.
+        kl_places: where z1 is a map, the KL of each of its places, ``(N, h, w)``; None elsewhere.
     """
 
     image: ImageShape
@@ -103,6 +110,7 @@ class Scores:
     iwae_nll_nats: Array | None
     log_prob: NDArray[np.float32]
     posteriors: tuple[Gaussian, ...] = ()
+    kl_places: Array | None = None
 
     def __len__(self) -> int:
         return len(self.reconstruction_nats)
@@ -127,6 +135,7 @@ class Scores:
 def merge_scores(parts: Sequence[Scores]) -> Scores:
     """One `Scores` of several batches of the same model."""
     iwae = [p.iwae_nll_nats for p in parts if p.iwae_nll_nats is not None]
+    places = [p.kl_places for p in parts if p.kl_places is not None]
     return Scores(
         image=parts[0].image,
         reconstruction_nats=np.concatenate([p.reconstruction_nats for p in parts]),
@@ -134,6 +143,7 @@ def merge_scores(parts: Sequence[Scores]) -> Scores:
         iwae_nll_nats=np.concatenate(iwae) if len(iwae) == len(parts) else None,
         log_prob=np.concatenate([p.log_prob for p in parts]),
         posteriors=tuple(joined(level) for level in zip(*(p.posteriors for p in parts), strict=True)),
+        kl_places=np.concatenate(places) if len(places) == len(parts) else None,
     )
 
 

@@ -1,7 +1,7 @@
 """A colour for a number of bits: dark where the model expected what is there, bright where it did not.
 
-The colours are those of matplotlib's "inferno" (CC0), whose lightness rises evenly; 17 of them, and straight lines between.
-The page draws with the same table (``web/src/colours.ts``).
+The colours are those of matplotlib's "inferno" (CC0), whose lightness rises evenly: 17 of them, and straight lines
+between. The page draws with the same table (``web/src/colours.ts``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def heat(shares: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def ticks(most: float, wanted: int = 5) -> list[float]:
-    """Round numbers of bits from 0 to ``most``, about ``wanted`` of them: multiples of 1, 2 or 5 times a power of 10."""
+    """Round numbers of bits from 0 to ``most``, about ``wanted``: multiples of 1, 2 or 5 times a power of 10."""
     rough = most / max(1, wanted - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))

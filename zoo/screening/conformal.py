@@ -16,6 +16,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.base.errors import PvaeZooError
+
 Array = NDArray[np.float64]
 
 FITTED_SHARE = 0.25
@@ -50,6 +52,23 @@ def images_needed(rate: float) -> int:
     while ranked_of(count) < ranked:
         count += 1
     return count
+
+
+def check_rate(ranked: int, rate: float) -> None:
+    """That a calibration can flag anything at a rate.
+
+    Args:
+        ranked: number of its ranked images.
+        rate: of false positives, above 0.
+
+    Raises:
+        PvaeZooError: if it cannot, saying how many images would do.
+    """
+    if ranked < ranks_needed(rate):
+        raise PvaeZooError(
+            f"--fpr {rate:g} needs a calibration of {images_needed(rate)} images, {ranks_needed(rate)} of them ranked: "
+            f"this one has {ranked} ranked and can do --fpr {math.ceil(1e4 / (ranked + 1)) / 1e4:g}"
+        )
 
 
 def p_values(ranked: Array, scores: Array) -> Array:

@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import io
+import math
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pvae_zoo.base.atomic import atomic_write
+from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.pictures import to_picture
 from pvae_zoo.screening.colours import heat, ticks
-from pvae_zoo.screening.regions import Region
+from pvae_zoo.screening.evidence import measure
+from pvae_zoo.screening.regions import Region, worst_regions
+from pvae_zoo.screening.rows import Finding
 
 _SIDE = 256
 """Pixels of an image's longer side in the picture, about."""
 
 _MARGIN, _BAR, _TEXT = 12, 14, 13
 _BACKGROUND, _INK, _FRAME = (24, 24, 28), (225, 225, 230), (80, 220, 255)
+
+
+def save_map(path: Path, model: Model, image: NDArray[np.uint8], finding: Finding, most: float) -> None:
+    """Score an image ``(C, H, W)`` once more and write its picture as a PNG.
+
+    Args:
+        path: the PNG.
+        model: scores.
+        image: as the model takes it.
+        finding: what was found of it.
+        most: bits of the brightest colour.
+
+    Raises:
+        PvaeZooError: if it cannot be written.
+    """
+    evidence = measure(model, image[np.newaxis])
+    region = worst_regions(evidence.surprise_nats, evidence.place_nats)[0]
+    bits = region.mean / math.log(2.0)
+    caption = (
+        f"p = {finding.p_value:.2g}: {finding.spoke} {finding.deviation:+.1f}\n"
+        f"framed: {region.side}x{region.side} pixels from row {region.top + 1}, column {region.left + 1}, "
+        f"{bits:.1f} bits a pixel"
+    )
+    picture = map_picture(
+        image, evidence.surprise_bits[0], region, levels=model.image.levels, most=most, caption=caption
+    )
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    atomic_write(path, buffer.getvalue())
 
 
 def map_picture(

@@ -1,4 +1,4 @@
-"""Gaussians fitted on few samples, some of which may be odd: where the middle is, and what is far from it.
+"""Statistics of few samples, some of which may be odd: a covariance, where the middle is, and how wide it is.
 
 References:
     [1] A well-conditioned estimator for large-dimensional covariance matrices (Ledoit, Wolf, 2004), J. Multivariate
@@ -8,8 +8,6 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,26 +15,6 @@ Array = NDArray[np.float64]
 
 MAD = 1.4826
 """Of a normal distribution, the standard deviation over the median absolute deviation."""
-
-
-@dataclass(frozen=True)
-class Normal:
-    """A Gaussian in D dimensions: ``mean`` ``(D,)`` and the inverse of its covariance, ``precision`` ``(D, D)``."""
-
-    mean: Array
-    precision: Array
-
-    def distance(self, x: Array) -> Array:
-        """Squared Mahalanobis distance of ``(..., D)``: ``(...)``, D on average for draws of the Gaussian itself."""
-        gap = x - self.mean
-        squared: Array = np.einsum("...i,ij,...j->...", gap, self.precision, gap, optimize=True)
-        return squared
-
-
-def fit_normal(x: Array) -> Normal:
-    """The Gaussian of samples ``(N, D)``, N >= 2, its covariance shrunk as [1] says, so that it can be inverted."""
-    mean = x.mean(axis=0)
-    return Normal(mean, np.linalg.inv(shrunk_covariance(x - mean)))
 
 
 def shrunk_covariance(centred: Array) -> Array:

@@ -125,7 +125,8 @@ def copy_bundle(bundle: Bundle, folder: Path, *, force: bool = False) -> list[Pa
 def _is_local(meant: ModelName) -> bool:
     """Whether no Hub is needed."""
     if isinstance(meant, ZooName):
-        return meant.revision is None and (registry.bundles_folder() / meant.name / CONFIG).is_file()
+        shipped = (registry.bundles_folder() / meant.name / CONFIG).is_file()
+        return meant.revision is None and (shipped or meant.name not in registry.known_names())
     return isinstance(meant, FolderName)
 
 

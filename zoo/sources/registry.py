@@ -20,6 +20,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import FileSpec
 from pvae_zoo.contract.folder import CONFIG, MEASURED, Bundle, file_spec
 from pvae_zoo.sources.names import FolderName, HubName, ModelName, ZooName, parse_name
+from pvae_zoo.sources.own import own_models_folder, own_names
 
 DEFAULT_MODEL = "mnist"
 REGISTRY = "registry.json"
@@ -116,6 +117,8 @@ def identify(text: str, *, pulling: bool = False) -> ModelName:
         PvaeZooError: if it may be a folder and a repository, with both spellings, or nothing, with the nearest name.
     """
     known = known_names()
+    if text.partition("@")[0] not in known:
+        known += own_names()
     meant = parse_name(text, known)
     if isinstance(meant, FolderName | ZooName):
         return meant  # without a look at the working folder
@@ -144,7 +147,7 @@ def published(name: ZooName) -> HubName:
 
 
 def resolve(model: str) -> Path:
-    """The folder of a model: one that ships with the package, one that was pulled, or any by its path.
+    """The folder of a model: one that ships with the package, one that was made here or pulled, or any by its path.
 
     Raises:
         PvaeZooError: if there is none; the nearest name or the command that brings it is in the message.
@@ -158,6 +161,10 @@ def resolve(model: str) -> Path:
         shipped = bundles_folder() / meant.name
         if meant.revision is None and (shipped / CONFIG).is_file():
             return shipped
+        if not (shipped / CONFIG).is_file() and meant.name not in read_registry():
+            if meant.revision is not None:
+                raise PvaeZooError(f"{meant.name} was made on this machine and has no versions: leave out the @")
+            return own_models_folder() / meant.name
         meant = published(meant)
     from pvae_zoo.sources.hub.cache import cached_snapshot
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import stop_requested
 from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.training.abandon import Abandoned
 from pvae_zoo.training.checkpoint import (
     BEST,
     LATEST,
@@ -65,6 +66,7 @@ class Trainer:
         device: where to compute, "cpu" or "cuda".
         compile_model: let ``torch.compile`` fuse the network (needs a C++ compiler on a CPU).
         minutes: plan the number of steps to fill this time (see `pvae_zoo.training.plan`); 0 for the recipe's.
+        validate_first: what the run begins with may be the best.
         report: called with every report, on rank 0.
         clock: seconds, rising.
 
@@ -81,10 +83,13 @@ class Trainer:
         device: str = "cpu",
         compile_model: bool = False,
         minutes: float = 0.0,
+        validate_first: bool = False,
         report: Callable[[Report], None] = lambda report: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.recipe, self.out, self.world, self.report, self.clock = recipe, out, world, report, clock
+        self._validates_first = validate_first
+        self._stopped: Callable[[], bool] = lambda: False
         self.device = world.device(device)
         torch.manual_seed(recipe.training.seed)
         self.trainee = Trainee.of(recipe).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -137,7 +142,8 @@ class Trainer:
             Whether the run was finished. What stands when the budget is spent is validated first.
 
         Raises:
-            KeyboardInterrupt: after SIGINT or SIGTERM, once the checkpoint is written.
+            KeyboardInterrupt: after SIGINT or SIGTERM, once the checkpoint is written; within a validation at once, and
+                the last checkpoint stands.
             PvaeZooError: if the bound leaps or is not finite once too often, or an image cannot be read.
         """
         start = self.clock()
@@ -158,13 +164,19 @@ class Trainer:
         last_saved, before, meter = start, self.progress.seconds, self._meter()
         pace = Pace(60 * self.progress.minutes, start, self.recipe.training.warmup_steps)
         with stop_requested() as stopped:
+            self._stopped = stopped
             if self.trainee.learns == "prior" and self.progress.pixels_nats is None:
                 self.evaluate(valid)  # now, before a plan counts on validations without the pixels
-            if self.progress.step >= self.config.steps and self.progress.best_step < 0:
-                self._validate(valid)  # it was stopped by an image that it could not read
+            begins = self._validates_first and self.progress.step == 0
+            if self.progress.best_step < 0 and (begins or self.progress.step >= self.config.steps):
+                self._validate(valid)  # at the end: it was stopped by an image that it could not read
                 self._save(LATEST)
             while self.progress.step < self.config.steps:
-                taken = self._step(images)
+                try:
+                    taken = self._step(images)
+                except Abandoned:
+                    self._save(LATEST)
+                    break
                 if taken is not None:
                     meter.add(*taken)
                 now = self.clock()
@@ -196,7 +208,7 @@ class Trainer:
         return self.progress.step == self.config.steps
 
     def _step(self, images: ImageSet | DeviceImages) -> tuple[Terms, Tensor] | None:
-        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor)
+        return self.stepper.step(images, self.config, self.progress.step, self.guard.watch.factor, self._stopped)
 
     def _look(self, taken: tuple[Terms, Tensor] | None) -> None:
         """After a step: is the bound where it belongs?"""
@@ -247,8 +259,14 @@ class Trainer:
     def _means(self, images: ImageSet, *, pixels: bool | None = None, limit: int | None = None) -> Means:
         seed = self.recipe.training.seed
         return validate(
-            self.state, images, seed=seed, device=self.device, bf16=self.stepper.bf16, pixels=pixels, limit=limit
+            self.state, images, seed=seed, device=self.device, bf16=self.stepper.bf16, pixels=pixels, limit=limit,
+            between=self.obey,
         )  # fmt: skip
+
+    def obey(self) -> None:
+        """A signal ends a validation at once; the last checkpoint stands. Several processes end it together."""
+        if self._stopped() and self.world.size == 1:
+            raise KeyboardInterrupt
 
     def _meter(self) -> Meter:
         return Meter(self.trainee.auxiliary, self.clock())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ from pvae_zoo.training.metrics import read_reports
 _COLOURS = {"train": "#9bb8d3", "valid": "#d1495b"}
 _LINES = ("-", "--", ":")
 
+_WINDOW = 9
+
 Points = list[tuple[int, float]]
 
 
-def plot_run(run: Path) -> Path | None:
+def plot_run(run: Path, lines: Mapping[str, float] | None = None) -> Path | None:
     """Draw ``loss.png`` of a run: bits per dimension, the KL of each level and the thumbnails' R2 against steps.
+
+    Args:
+        run: its folder.
+        lines: bits per dimension to compare with, by name: a codec's.
 
     Returns:
         Its path, or None if nothing was reported yet.
@@ -41,8 +48,16 @@ def plot_run(run: Path) -> Path | None:
             # A line of one point cannot be seen.
             style["marker"] = "o" if kind == "valid" or len(points) == 1 else None
             several = any(other for _, other in curves)
-            axis.plot(*zip(*points, strict=True), label=f"{kind}, z{level + 1}" if several else kind, **style)
-        axis.set(xlabel="step", ylabel=label, ylim=_limits(curves))
+            label_here = f"{kind}, z{level + 1}" if several else kind
+            if kind == "train" and len(points) > 2 * _WINDOW:  # means of few images each: the noise would hide the line
+                axis.plot(*zip(*points, strict=True), **style | {"alpha": 0.3, "lw": 0.8})
+                points = _means(points)
+            axis.plot(*zip(*points, strict=True), label=label_here, **style)
+        beside = (lines or {}) if label.startswith("-ELBO") else {}
+        for name, bits in beside.items():
+            axis.axhline(bits, color="#5a5a5a", ls="--", lw=1, label=name)
+        axis.set(xlabel="step", ylabel=label, ylim=_limits(curves, *beside.values()))
+        axis.set_xlim(0, max(1, *(step for points in curves.values() for step, _ in points)) * 1.02)
         axis.grid(alpha=0.3)
         axis.legend()
     target = run / "loss.png"
@@ -63,9 +78,16 @@ def _curves(rows: list[dict[str, Any]], key: str) -> dict[tuple[str, int], Point
     return curves
 
 
-def _limits(curves: dict[tuple[str, int], Points]) -> tuple[float, float]:
+def _means(points: Points) -> Points:
+    """Means over windows that slide along a curve."""
+    parts = [points[start : start + _WINDOW] for start in range(len(points) - _WINDOW + 1)]
+    return [(part[_WINDOW // 2][0], sum(value for _, value in part) / _WINDOW) for part in parts]
+
+
+def _limits(curves: dict[tuple[str, int], Points], *lines: float) -> tuple[float, float]:
     """From the lowest to the highest value; the first tenth of the steps, far off, would flatten the rest."""
     last = max(step for points in curves.values() for step, _ in points)
-    seen = [value for points in curves.values() for step, value in points if step > last / 10]
+    seen = [value for points in curves.values() for step, value in points if step >= last / 10]
+    seen += lines
     margin = 0.05 * (max(seen) - min(seen)) or 0.05 * abs(seen[0]) or 0.05
     return min(seen) - margin, max(seen) + margin

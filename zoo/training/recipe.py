@@ -103,6 +103,7 @@ class Recipe:
         name: of the model in the zoo.
         title: one line for people.
         dataset: what it was trained on, for the card.
+        reading: what was read of it, a line each, for the card.
         data: what training does to the images.
         binarize: what to do with grey images when the model is binary: refuse, or white from 128 on.
         model: the architecture.
@@ -116,6 +117,7 @@ class Recipe:
     training: TrainingConfig
     data: Augmentation = NO_AUGMENTATION
     binarize: Literal["refuse", "threshold"] = "refuse"
+    reading: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.training.kl_warmup_steps) != len(self.model.latents):
@@ -129,7 +131,8 @@ class Recipe:
             raise ArchitectureError("only the prior can learn where there is one: the model has no p(z1|z2)")
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        stated = asdict(self)
+        return stated if self.reading else {key: value for key, value in stated.items() if key != "reading"}
 
 
 def _check_thumbnails(model: Architecture, thumbnails: tuple[Thumbnail, ...]) -> None:

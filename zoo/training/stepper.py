@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pvae_zoo.data.augmentation import draw_views, view_generator
 from pvae_zoo.data.datasets import ImageSet
+from pvae_zoo.training.abandon import abandoned_when
 from pvae_zoo.training.compilation import check_gradients, compiled
 from pvae_zoo.training.device_images import DeviceImages
 from pvae_zoo.training.devices import has_bf16_units
@@ -52,7 +56,12 @@ class Stepper:
         self._ahead: tuple[int, Batch] | None = None
 
     def step(
-        self, images: ImageSet | DeviceImages, config: TrainingConfig, step: int, factor: float
+        self,
+        images: ImageSet | DeviceImages,
+        config: TrainingConfig,
+        step: int,
+        factor: float,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> tuple[Terms, Tensor] | None:
         """One optimiser step.
 
@@ -61,19 +70,24 @@ class Stepper:
             config: the schedule.
             step: its number, from 0.
             factor: of the learning rate.
+            stopped: asked now and then on a CPU, where a step takes long, and where this is the only process.
 
         Returns:
             Its terms and images; None if it was left out, because its gradient was not finite.
+
+        Raises:
+            Abandoned: if it was asked to stop before the gradient was whole.
         """
         self.network.train()
         x, noise = self._ahead[1] if self._ahead and self._ahead[0] == step else self._batch(images, config, step)
-        terms = self._terms(self.network, x, noise, config, step, bf16=self.bf16)
-        loss = self.state.trainee.loss(terms, kl_weights(config, step), aid_weight(config, step))
         rate, optimizer = factor * learning_rate(config, step), self.state.optimizer
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * rate
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        slow = self.network is self.state.trainee and self.device.type == "cpu"
+        with abandoned_when(stopped) if slow else nullcontext():
+            terms = self._terms(self.network, x, noise, config, step, bf16=self.bf16)
+            self.state.trainee.loss(terms, kl_weights(config, step), aid_weight(config, step)).backward()
         learning = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         norm = nn.utils.clip_grad_norm_(learning, config.clip_norm)
         if step + 1 < config.steps:

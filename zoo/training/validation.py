@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +14,10 @@ from pvae_zoo.training.schedule import latent_noise, step_generator
 from pvae_zoo.training.state import State
 
 BATCH = 50
+"""Images whose noise is drawn at once."""
+
+_LOGITS = 1 << 25
+"""Values of the softmax that are in memory at once on a CPU, where larger slices are no faster."""
 
 _STREAM = 1_000_000
 
@@ -28,6 +32,7 @@ def validate(
     bf16: bool,
     pixels: bool | None = None,
     limit: int | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> Means:
     """Means over the images, always with the same noise, of the averaged weights.
 
@@ -39,18 +44,23 @@ def validate(
         bf16: whether to compute in bf16.
         pixels: whether to run the pixels' networks; by default if they learn.
         limit: look at the first images alone.
+        between: called every few images; what it raises ends this.
     """
     trainee, count = state.trainee, min(len(images), limit or len(images))
     architecture, generator = trainee.model.architecture, step_generator(seed, 0, _STREAM)
-    meter = Meter(trainee.auxiliary)
+    image, meter = architecture.image, Meter(trainee.auxiliary)
+    most = max(1, min(BATCH, _LOGITS // (image.dimensions * image.levels))) if device.type == "cpu" else BATCH
     with _averaged(state):
         trainee.eval()
         for start in range(0, count, BATCH):
             indices = np.arange(start, min(start + BATCH, count))
             x = torch.from_numpy(images.read(indices, None)).to(device)
             noise = [eps.to(device) for eps in latent_noise(architecture, len(x), generator)]
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                meter.add(trainee(x, noise, pixels=pixels), x)
+            for first in range(0, len(x), most):
+                part = slice(first, first + most)
+                between()
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    meter.add(trainee(x[part], [eps[part] for eps in noise], pixels=pixels), x[part])
     return meter.means()
 
 

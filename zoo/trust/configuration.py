@@ -46,6 +46,11 @@ def _texts(config: BundleConfig) -> Iterator[str]:
     # The name becomes part of file names.
     if not _MODEL.fullmatch(config.name) or ".." in config.name:
         yield f"its name is '{shown(config.name)}', not letters, digits, dots and dashes"
+    if config.conversion is not None:
+        if not _MODEL.fullmatch(config.conversion.source):
+            yield f"it was made of '{shown(config.conversion.source)}', not letters, digits, dots and dashes"
+        if not _SHA256.fullmatch(config.conversion.source_sha256):
+            yield f"it was made of a model with the SHA-256 '{shown(config.conversion.source_sha256)}', which is none"
     for key, text in (("title", config.title), ("dataset", config.dataset)):
         if len(text) > _TEXT or not text.isprintable():
             yield f"its {key} is '{shown(text)}', not a line of at most {_TEXT} printable characters"

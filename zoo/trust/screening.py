@@ -26,12 +26,14 @@ from pvae_zoo.trust.limits import ENTRIES, GRAPH_BYTES, METADATA_BYTES, TENSOR_E
 OPERATORS = frozenset(
     {
         "Add", "ArgMax", "Cast", "Clip", "Concat", "Conv", "Div", "Elu", "Equal", "Exp", "Flatten", "Gather",
-        "GatherND", "Gemm", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "ReduceMax", "ReduceSum",
-        "Reshape", "Resize", "ScatterND", "Sigmoid", "Slice", "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh",
-        "Transpose", "Unsqueeze", "Where",
+        "GatherND", "Gemm", "Identity", "Less", "Log", "MatMul", "MatMulInteger", "Max", "Min", "Mul", "Neg",
+        "QuantizeLinear", "ReduceMax", "ReduceMin", "ReduceSum", "Reshape", "Resize", "ScatterND", "Sigmoid", "Slice",
+        "Softmax", "Softplus", "Split", "Squeeze", "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
     }
 )  # fmt: skip
-"""Of the default domain: those that the export uses."""
+"""Of the default domain: those that the export uses, and the three that ``pvae-zoo convert --precision int8`` adds.
+
+None of these three makes a tensor larger than what it reads but MatMulInteger, which is a MatMul in that."""
 
 IR_VERSIONS = frozenset({8})
 OPSETS = frozenset({13})
@@ -64,6 +66,9 @@ SHAPE_INPUTS = {
 }
 """Inputs whose values decide the shape of an output."""
 
+FIXED_INPUTS = {"MatMulInteger": (1, 2, 3), "QuantizeLinear": (1, 2)}
+"""Inputs that are constants in our graphs: integer weights, scales and zero points."""
+
 _FIELDS = {
     "ModelProto": {
         "ir_version",
@@ -87,9 +92,16 @@ _FIELDS = {
     "TensorShapeProto": {"dim"},
     "Dimension": {"dim_value", "dim_param"},
 }
-_CONSTANTS = {onnx.TensorProto.FLOAT: 4, onnx.TensorProto.FLOAT16: 2, onnx.TensorProto.INT64: 8}
+_CONSTANTS = {
+    onnx.TensorProto.FLOAT: 4,
+    onnx.TensorProto.FLOAT16: 2,
+    onnx.TensorProto.INT64: 8,
+    onnx.TensorProto.INT8: 1,
+    onnx.TensorProto.UINT8: 1,
+}
 """Bytes of an element of each type that constants have."""
 _TYPES = {"float32": onnx.TensorProto.FLOAT, "int64": onnx.TensorProto.INT64, "uint8": onnx.TensorProto.UINT8}
+_CASTS = {*_TYPES.values(), onnx.TensorProto.FLOAT16}
 _FLATBUFFER = b"ORTM"
 _TEXT = 1000
 """Characters of a line that describes something."""
@@ -201,12 +213,15 @@ def _nodes(graph: Any) -> Iterator[str]:
         for attribute in node.attribute:
             if ATTRIBUTES.get(attribute.name) != attribute.type:
                 yield f"{where} has the attribute '{shown(attribute.name)}', which no graph of ours has in this way"
-            elif attribute.name == "to" and attribute.i not in _TYPES.values():
+            elif attribute.name == "to" and attribute.i not in _CASTS:
                 yield f"{where} casts to the data type {attribute.i}, which no graph of ours has"
         for position in SHAPE_INPUTS.get(node.op_type, ()):
             name = node.input[position] if position < len(node.input) else ""
             if name and name not in constants:
                 yield f"{where} takes a shape from '{shown(name)}', which is no constant"
+        for position in FIXED_INPUTS.get(node.op_type, ()):
+            if position >= len(node.input) or node.input[position] not in constants:
+                yield f"{where} has an input {position} that is no constant"
 
 
 def _constants(graph: Any) -> Iterator[str]:

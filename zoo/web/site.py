@@ -62,10 +62,14 @@ def built_page() -> Path:
     Raises:
         PvaeZooError: if it has not been built.
     """
-    folder = Path(str(resources.files("pvae_zoo"))) / "web" / "static"
-    if not (folder / "index.html").is_file():
-        raise PvaeZooError(f"this installation has no built page: in the sources, {BUILD}, then install them again")
-    return folder
+    # Beside the sources, where an editable install leads; and what was linked or copied when it was installed.
+    for folder in (
+        Path(__file__).resolve().parent / "static",
+        Path(str(resources.files("pvae_zoo"))) / "web" / "static",
+    ):
+        if (folder / "index.html").is_file():
+            return folder
+    raise PvaeZooError(f"this installation has no built page: install Node.js with npm, then in the sources {BUILD}")
 
 
 def make_site(bundles: Sequence[Bundle], page: Path | None = None) -> Site:

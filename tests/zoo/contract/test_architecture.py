@@ -41,6 +41,21 @@ def test_two_vectors_are_no_hierarchy(make_architecture):
         replace(architecture, latents=architecture.latents * 2)
 
 
+def test_both_levels_may_be_read_from_one_stage(make_architecture):
+    deeper = make_architecture(top=3)
+    z1, z2 = deeper.latents
+    same = replace(
+        deeper, latents=(z1, replace(z2, stage=z1.stage)), prior=replace(deeper.prior, widths=deeper.prior.widths[:1])
+    )
+    assert same.latent_shapes == deeper.latent_shapes
+    with pytest.raises(ArchitectureError, match="z1's stage of the encoder or a deeper one"):
+        replace(
+            deeper,
+            latents=(replace(z1, stage=2), replace(z2, stage=1)),
+            decoder=replace(deeper.decoder, widths=(6,) * 3),
+        )
+
+
 def test_latents_encoder_and_conditioning_go_together(make_architecture):
     architecture = make_architecture()
     without = replace(

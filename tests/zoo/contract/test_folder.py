@@ -323,6 +323,8 @@ def test_a_link_to_a_file_is_as_good_as_the_file(gates, tmp_path):
 
 
 def test_the_digest_is_of_the_graphs_alone(gates, upsample, folder):
+    in_order = "".join(gates.bundle.config.graphs[role].sha256 for role in ROLES)
+    assert gates.bundle.digest == hashlib.sha256(in_order.encode()).hexdigest()
     assert Bundle(folder).digest == gates.bundle.digest != upsample.bundle.digest
     edit(folder, lambda data: data.update(title="Another"))
     assert Bundle(folder).digest == gates.bundle.digest

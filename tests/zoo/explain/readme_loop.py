@@ -88,7 +88,7 @@ def draw(b, role, context, values, constants, wanted, fixed=None):
             wished, where = fixed[0][i, :, y, x], fixed[1][i, :, y, x]
             found = np.where(where, wished, found)
             first = canvases[step["canvases"][0]["name"]]
-            first[positions, : step["channels"]] = found
+            first[positions] = found
         drawn[i, :, y, x] = found
     return drawn
 

@@ -131,7 +131,9 @@ def test_known_places_after_the_drawn_ones_weigh_the_candidates(model, monkeypat
     """Importance weights: with no likelihood, the frequencies are those of p(z1 of free places|known, z2)."""
     keep = np.zeros((1, 1, 7, 6), bool)
     keep[:, :, 2:] = True
-    monkeypatch.setattr(networks.Networks, "log_prob", lambda self, images, z1: np.zeros(images.shape, np.float32))
+    monkeypatch.setattr(
+        networks.Networks, "log_prob", lambda self, images, z1, check: np.zeros(images.shape, np.float32)
+    )
     images = random_images(model, 1)
     draws = {}
     choose = completion._picked

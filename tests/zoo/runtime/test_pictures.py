@@ -83,12 +83,12 @@ def test_every_target_gives_the_images_back(tmp_path: Path, data: st.DataObject)
 @pytest.mark.parametrize(
     ("count", "side", "expected"),
     [
-        (16, 28, (4 * 86 - 2,) * 2),  # three-fold
+        (16, 28, (4 * 226 - 2,) * 2),  # eight-fold, which is the most
         (100, 28, (10 * 86 - 2,) * 2),
         (1, 28, (8 * 28,) * 2),
-        (7, 28, (3 * 5 * 28 + 4, 3 * 5 * 28 + 4)),  # a square of nine places, five-fold
-        (16, 64, (4 * 130 - 2,) * 2),
-        (3, 128, (2 * 130 - 2,) * 2),
+        (7, 28, (3 * 8 * 28 + 4, 3 * 8 * 28 + 4)),  # a square of nine places
+        (16, 64, (4 * 258 - 2,) * 2),
+        (3, 128, (2 * 514 - 2,) * 2),
         (2, 500, (1002, 500)),
         (2500, 28, (50 * 86 - 2 - 50 * 28,) * 2),  # two-fold: not wider than a screen or two
     ],

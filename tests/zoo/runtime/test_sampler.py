@@ -127,8 +127,7 @@ def chi_square_limit(freedom):
 
 
 @pytest.mark.parametrize("image", [(1, 2, 2, 2), (3, 1, 1, 4), (1, 1, 3, 3)], ids=["binary", "colour", "grey"])
-@pytest.mark.parametrize("order", ["wavefront", "raster"])
-def test_samples_have_the_probabilities_that_the_density_states(image, order, make_tiny):
+def test_samples_have_the_probabilities_that_the_density_states(image, make_tiny):
     tiny, count = make_tiny(image=image, latents=1), 20_000
     channels, height, width, levels = image
     every = np.array(list(product(range(levels), repeat=channels * height * width)), np.uint8)
@@ -141,7 +140,7 @@ def test_samples_have_the_probabilities_that_the_density_states(image, order, ma
     assert expected.sum() == pytest.approx(count, rel=1e-5)
     _, what = make_draw(tiny, count, seed=5)
     what = PixelDraw(np.repeat(context, count, 0), what.uniforms, what.given)
-    drawn = StepSampler(tiny.bundle).draw(what, order=order).images.reshape(count, -1)
+    drawn = StepSampler(tiny.bundle).draw(what).images.reshape(count, -1)
     index = drawn.astype(int) @ levels ** np.arange(drawn.shape[1])[::-1]
     observed = np.bincount(index, minlength=len(every))
     rare = expected < 5
@@ -288,16 +287,16 @@ def test_an_interrupt_ends_the_draw_and_the_sampler_can_draw_again(gates, worker
 def test_margins_and_the_spare_row_of_every_canvas_stay_zero(tiny, monkeypatch):
     bound = []
 
-    class Recorder(grid._BoundStep):
+    class Recorder(grid._BoundSteps):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             bound.append(self)
 
-    monkeypatch.setattr(grid, "_BoundStep", Recorder)
+    monkeypatch.setattr(grid, "_BoundSteps", Recorder)
     StepSampler(tiny.bundle).draw(make_draw(tiny, 2)[1])
     spec = tiny.bundle.config.steps["decoder_step"]
     g = spec.geometry
-    *canvases, _, _ = bound[0].binding.get_outputs()
+    canvases = bound[0].canvases
     assert len(canvases) == len(spec.canvases)
     for canvas in canvases:
         values = canvas.numpy()

@@ -47,7 +47,7 @@ def test_what_the_scores_compute_is_computed_once_a_batch(monkeypatch):
     monkeypatch.setattr(Scores, "nll_nats", property(lambda self: computed.append(len(self)) or original(self)))
     values = np.arange(50.0)
     scores = Scores(ImageShape(channels=1, height=2, width=2, levels=2), values, values[:, None], None, images)
-    model = SimpleNamespace(nll=lambda images, **options: scores)
+    model = SimpleNamespace(threads=1, nll=lambda images, **options: scores)
     sources = [ImageSource(str(index), Path(str(index))) for index in range(50)]
     scored = list(score_files(model, sources, lambda source: (images[0], None), batch_size=50))
     assert [row.figures.nll_nats for row in scored] == list(2 * values) and len(computed) <= 2

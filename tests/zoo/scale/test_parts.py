@@ -181,6 +181,20 @@ def test_two_do_not_write_one_part(tmp_path):
     assert write(tmp_path, score=score).count == 10
 
 
+def test_a_part_that_two_wrote_after_all_gets_no_name(tmp_path, path, partial):
+    """Where a drive knows no locks."""
+
+    def score(done):
+        yield from ROWS[:3]
+        with partial.open("ab") as file:
+            file.write(b'{"index": 13}\n' * 1000)
+        yield from ROWS[3:]
+
+    with pytest.raises(PvaeZooError, match="is damaged where image None should be"):
+        write(tmp_path, score=score)
+    assert not path.exists()
+
+
 def test_an_empty_shard_is_a_part(tmp_path):
     header = replace(HEADER, sources=1, shard=1)
     assert header.block == range(0, 0)

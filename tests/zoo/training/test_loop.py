@@ -159,6 +159,66 @@ def test_a_signal_leaves_a_checkpoint_and_is_passed_on(tmp_path, images, recipe,
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
+class StopsAt(ImageSet):
+    """A set that is interrupted when it is read for the given time."""
+
+    def __init__(self, of, time):
+        self.__dict__.update(of.__dict__)
+        self.times = time
+
+    def read(self, indices, generator):
+        self.times -= 1
+        if self.times == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().read(indices, generator)
+
+
+def test_a_validation_is_interrupted_at_once_and_the_last_checkpoint_stands(tmp_path, images, recipe, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    seen = []
+    trainer = trainer_for(recipe, tmp_path / "a", report=seen.append)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(as_set(images), StopsAt(as_set(images), 2))
+    assert [report.step for report in seen if report.kind == "valid"] == [5]  # not the one at 10
+    assert load_checkpoint(tmp_path / "a" / LATEST).progress.step == 9
+    again = trainer_for(recipe, tmp_path / "a")
+    again.resume()
+    again.train(as_set(images), as_set(images))
+    trainer_for(recipe, tmp_path / "b").train(as_set(images), as_set(images))
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_what_a_run_begins_with_may_be_the_best(tmp_path, images, recipe):
+    still = replace(recipe, training=replace(recipe.training, learning_rate=1e-30))
+    trainer = Trainer(still, tmp_path, world=ALONE, validate_first=True)
+    trainer.train(as_set(images), as_set(images))
+    assert trainer.progress.best_step == load_checkpoint(tmp_path / BEST).progress.step == 0
+
+
+@pytest.mark.parametrize("half", ["forward", "backward"])
+def test_a_step_is_left_in_its_middle_and_walked_again(tmp_path, images, recipe, half):
+    """A step may take long, and a user who stops it does not wait for its end."""
+    trainer_for(recipe, tmp_path / "whole").train(as_set(images), as_set(images))
+    trainer = trainer_for(recipe, tmp_path / "left")
+    trainer.trainee.model.decoder.pixelcnn.output.register_forward_hook(interrupt_within(trainer, half))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(as_set(images), as_set(images))
+    assert load_checkpoint(tmp_path / "left" / LATEST).progress.step == 3
+    resumed = trainer_for(recipe, tmp_path / "left")
+    resumed.resume()
+    resumed.train(as_set(images), as_set(images))
+    assert_same_run(tmp_path / "whole", tmp_path / "left")
+
+
+def interrupt_within(trainer, half):
+    def hook(module, given, output):
+        if trainer.progress.step == 3 and output.requires_grad:
+            interrupt = lambda *seen: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+            interrupt() if half == "forward" else output.register_hook(interrupt)
+
+    return hook
+
+
 def test_a_second_signal_acts_at_once():
     with pytest.raises(KeyboardInterrupt), stop_requested() as stopped:
         assert not stopped()

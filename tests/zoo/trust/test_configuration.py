@@ -50,6 +50,11 @@ def encoder(data):
     return data["graphs"]["encoder"]
 
 
+def rows(data):
+    """Of a canvas, for one image, at most."""
+    return (step(data)["geometry"]["top"] + step(data)["height"]) * step(data)["geometry"]["stride"]
+
+
 def nested(depth):
     return {"a": nested(depth - 1)} if depth else 1
 
@@ -93,7 +98,7 @@ CHANGES = {
     "top": (lambda d: step(d)["geometry"].update(top=MUCH), "top is 1000000000000"),
     "left": (lambda d: step(d)["geometry"].update(left=-MUCH), "left is -1000000000000"),
     "stride": (lambda d: step(d)["geometry"].update(stride=MUCH), "stride is 1000000000000"),
-    "rows": (lambda d: step(d)["geometry"].update(rows_per_image=MUCH), "rows_per_image is 1000000000000"),
+    "rows": (lambda d: step(d)["geometry"].update(rows_per_image=rows(d) + 1), "rows_per_image is"),
     "macs": (lambda d: step(d).update(macs=-1), "macs is -1"),
     "canvas": (lambda d: step(d)["canvases"][0].update(channels=MUCH), "channels of canvas_pixels is 1000000000000"),
     "canvas name": (lambda d: step(d)["canvases"][0].update(name="\x1b"), "it says '\\x1b', which is no line"),

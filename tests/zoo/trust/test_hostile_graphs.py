@@ -251,6 +251,31 @@ def a_scale_out_of_the_data(model):
     add(model, "Resize", ("context", "", "z1"), mode="nearest")
 
 
+@case("'odd' is the operator 'DynamicQuantizeLinear', which no graph of ours uses")
+def a_scale_that_is_one_for_all_images(model):
+    add(model, "DynamicQuantizeLinear")
+
+
+@case("'odd' has an input 1 that is no constant")
+def a_product_of_data_by_itself_in_integers(model):
+    add(model, "MatMulInteger", ("z1", "z1"))
+
+
+@case("'odd' has an input 2 that is no constant")
+def a_zero_point_that_is_not_there(model):
+    add(model, "QuantizeLinear", ("z1", "linear.bias"))
+
+
+@case("'odd' casts to the data type 3")
+def a_cast_to_int8(model):
+    add(model, "Cast", to=TensorProto.INT8)
+
+
+@case("has a shape out of bounds")
+def int8_weights_that_become_a_gigabyte_and_more(model):
+    model.graph.initializer.append(onnx.TensorProto(name="w", data_type=TensorProto.INT8, dims=[1 << 29]))
+
+
 @case("is an operator of the domain 'com.microsoft'")
 def an_operator_of_another_domain(model):
     add(model, "Gemm", domain="com.microsoft")

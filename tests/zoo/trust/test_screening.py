@@ -2,6 +2,7 @@ import onnx
 import pytest
 
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.conversion.quantised import as_int8
 from pvae_zoo.export.bundle import halved, write_bundle
 from pvae_zoo.export.graph import IR_VERSION, OPSET
 from pvae_zoo.sources.registry import bundles_folder, model_names
@@ -14,11 +15,12 @@ def screened(bundle):
 
 
 @pytest.fixture(scope="module")
-def nodes(gates, upsample, colour, levels):
-    """Of graphs with all that the export can do."""
+def nodes(gates, upsample, colour, levels, make_tiny):
+    """Of graphs with all that the export and conversions can do."""
     bundles = [tiny.bundle for tiny in (gates, upsample, colour, levels)]
-    graphs = (onnx.load_from_string(b.read_graph(role)).graph for b in bundles for role in b.config.roles)
-    return [node for graph in graphs for node in graph.node]
+    graphs = [onnx.load_from_string(b.read_graph(role)) for b in bundles for role in b.config.roles]
+    wide = onnx.load_from_string(make_tiny(image=(1, 4, 4, 2), channels=64).bundle.read_graph("decoder_step"))
+    return [node for model in (*graphs, as_int8(wide, "decoder_step")) for node in model.graph.node]
 
 
 def test_every_tiny_bundle_passes(tiny):
@@ -39,7 +41,7 @@ def test_a_bundle_with_weights_in_float16_passes(make_tiny, tmp_path):
     assert screened(bundle) == []
 
 
-def test_the_operators_are_those_that_the_export_uses_and_no_others(nodes):
+def test_the_operators_are_those_that_export_and_conversions_use_and_no_others(nodes):
     assert {node.op_type for node in nodes} == OPERATORS
 
 

@@ -19,6 +19,14 @@ def archive(*entries, method=zipfile.ZIP_DEFLATED):
     return buffer.getvalue()
 
 
+def encrypted(data):
+    """The archive with the flag of encryption set for its one entry."""
+    marked = bytearray(data)
+    for signature, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        marked[marked.index(signature) + at] |= 1
+    return bytes(marked)
+
+
 def test_golden_vectors_of_ours_pass(tiny):
     assert screen_golden(tiny.bundle.read(tiny.bundle.config.golden)) == []
 
@@ -59,9 +67,10 @@ def test_a_directory_that_lies_gives_no_more_than_it_says():
         (archive(("\x1b[2J" + "A" * 1000, b"x")), "it holds '\\x1b[2J"),
         (archive(("a.npy", b"x"), method=zipfile.ZIP_LZMA), "'a.npy' is packed in a way that NumPy does not use"),
         (archive(("a.npy", b"x"), method=zipfile.ZIP_BZIP2), "'a.npy' is packed in a way that NumPy does not use"),
+        (encrypted(archive(("a.npy", b"x"))), "'a.npy' is packed in a way that NumPy does not use"),
         (archive(*((f"{i}.npy", b"") for i in range(129))), "it holds 129 entries, more than 128"),
     ],
-    ids=["text", "parent", "folder", "escape", "LZMA", "BZIP2", "many"],
+    ids=["text", "parent", "folder", "escape", "LZMA", "BZIP2", "encrypted", "many"],
 )
 def test_entries_that_are_no_arrays_are_refused(data, fragment):
     problems = screen_golden(data)

@@ -13,6 +13,9 @@ from PIL import Image
 import pvae_zoo
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.model import Model
+from pvae_zoo.screening.colours import heat
+from pvae_zoo.screening.conformal import p_values
+from pvae_zoo.screening.evidence import measure
 from pvae_zoo.web.site import built_page, make_site, write_site
 
 SAME = 0.99
@@ -187,6 +190,34 @@ def test_a_score_is_that_of_nll(browser, mnist_url, mnist, digit):
     assert float(most[0].split()[0]) == pytest.approx(surprise.max(), abs=0.051)
     brightness = np.array(heat[0]["rgba"]).reshape(28, 28, 4)[..., :3].sum(-1)
     assert np.unravel_index(brightness.argmax(), (28, 28)) == np.unravel_index(surprise.argmax(), (28, 28))
+
+
+def test_a_calibration_gives_the_p_value_and_the_scale_of_screen(browser, mnist_url, mnist, digit, tmp_path):
+    image, file = digit
+    screen = pvae_zoo.calibrate(mnist, mnist.sample(40, seed=9))
+    known, path, other = screen.calibration, tmp_path / "x.screen.json", tmp_path / "other.json"
+    known.save(path)
+    other.write_text(known.to_json().replace(known.model_sha256, "0" * 64))
+    choose = functools.partial(do, "upload", at="#score [name=calibration]")
+    answers = browser(
+        goto(mnist_url, "score"), ready(), choose(file=str(other)),
+        do("wait", at="#score .error", text="model"), do("text", at="#score .error"),
+        choose(file=str(path)), do("wait", at="#score [data-role=calibration]", text="40"),
+        do("text", at="#score [data-role=calibration]"), upload("score", file), wait("score", "bits per dimension"),
+        do("text", at="#score td"), do("pixels", at="#score [data-role=heat] canvas"),
+        do("text", at="#score [data-role=most]"),
+    )  # fmt: skip
+    error, said, table, heat_map, most = (answer for answer in answers if isinstance(answer, list))
+    assert error == ["other.json was made with another model than mnist"] and "40 of x.screen.json" in said[0]
+    evidence = measure(mnist, image)
+    deviations = known.reference.deviations(known.reference.scores(evidence))
+    p = p_values(known.ranked_without_codec, known.reference.strangeness(deviations, codec=False))[0]
+    spoke = known.reference.shares(deviations, codec=False)[0].argmax()
+    assert float(table[4]) == pytest.approx(p, abs=6e-5)
+    assert table[5] == f"{known.names[spoke]} {deviations[0, spoke]:+.1f}"
+    assert most == [f"{known.most_bits:.1f} bits"]
+    shown = np.array(heat_map[0]["rgba"]).reshape(28, 28, 4)[..., :3]
+    assert np.abs(shown - heat(evidence.surprise_bits[0] / known.most_bits).astype(int)).max() <= 2
 
 
 def test_single_pixels_are_read_by_keyboard(browser, mnist_url, mnist, digit):

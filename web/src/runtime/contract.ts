@@ -23,6 +23,7 @@ export interface GraphSpec {
   file: string;
   size: number;
   sha256: string;
+  inputs: { name: string; dtype: string }[];
 }
 
 export type Role =

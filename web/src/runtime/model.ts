@@ -38,6 +38,8 @@ export interface Score {
   klNats: number[];
   /** -log2 p of every value, (C, H, W). */
   surprise: Float32Array;
+  /** Means of q(z|x) of each level, bottom first; of a map, their mean over its places. */
+  pooled: number[][];
 }
 
 /** Called while pixels appear: steps done, steps in all, values (N, C, H, W) so far. */
@@ -148,6 +150,7 @@ export class PixelVAE {
       reconstructionNats,
       klNats,
       surprise: logProbs.map((value) => -value / Math.LN2),
+      pooled: posteriors.map(({ mean }, level) => pooled(mean, this.shape(level)[0])),
     };
   }
 
@@ -156,11 +159,18 @@ export class PixelVAE {
     return width + geometry.slope * (height - 1);
   }
 
-  private async posteriors(image: Uint8Array): Promise<Gaussian[]> {
+  /** Images as a graph takes them: bytes, or the same numbers as float32 in a bundle that was converted so. */
+  private images(role: "encoder" | "decoder", values: Uint8Array, count: number): ort.Tensor {
     const { channels, height, width } = this.image;
-    const found = await this.bundle.run("encoder", {
-      image: new ort.Tensor("uint8", image, [1, channels, height, width]),
-    });
+    const shape = [count, channels, height, width];
+    const dtype = this.bundle.config.graphs[role]!.inputs.find(({ name }) => name === "image")?.dtype;
+    return dtype === "float32"
+      ? new ort.Tensor("float32", Float32Array.from(values), shape)
+      : new ort.Tensor("uint8", values, shape);
+  }
+
+  private async posteriors(image: Uint8Array): Promise<Gaussian[]> {
+    const found = await this.bundle.run("encoder", { image: this.images("encoder", image, 1) });
     return this.bundle.config.latents.map(({ name }) => ({
       mean: found[`${name}_mean`].data as Float32Array,
       logStd: found[`${name}_log_std`].data as Float32Array,
@@ -220,9 +230,8 @@ export class PixelVAE {
 
   /** log p(x|z1) of every value of one image for each of `count` latents, (count, C, H, W). */
   private async logProb(image: Uint8Array, z1: Float32Array, count: number): Promise<Float32Array> {
-    const { channels, height, width } = this.image;
     const context = await this.context("decoder_context", "z1", z1, 0, count);
-    const images = new ort.Tensor("uint8", joinedBytes(image, count), [count, channels, height, width]);
+    const images = this.images("decoder", joinedBytes(image, count), count);
     return (await this.bundle.run("decoder", { image: images, context })).log_prob.data as Float32Array;
   }
 
@@ -350,4 +359,14 @@ function joinedBytes(image: Uint8Array, count: number): Uint8Array {
 function rows(values: Float32Array, count: number): Float32Array[] {
   const size = values.length / count;
   return Array.from({ length: count }, (_, i) => values.slice(i * size, (i + 1) * size));
+}
+
+/** The mean of each of `channels` over its places. */
+function pooled(mean: Float32Array, channels: number): number[] {
+  const places = mean.length / channels;
+  return Array.from({ length: channels }, (_, c) => {
+    let total = 0;
+    for (let i = c * places; i < (c + 1) * places; i++) total += mean[i];
+    return total / places;
+  });
 }

@@ -1,8 +1,10 @@
-/** Scores an image: bits per dimension, and how surprising each pixel is. */
+/** Scores an image: bits per dimension, how surprising each pixel is, and with a calibration whether it belongs. */
 import { moved } from "../keys";
 import { canvasFor, paint, paintHeat } from "../painting";
 import { Elements, randomSeed, type Open, type Panel } from "../panel";
 import { readPicture } from "../pictures";
+import { INFERNO } from "../colours";
+import { judge, readCalibration, type Calibration } from "../screening";
 import type { Score } from "../runtime/model";
 
 export class ScorePanel implements Panel {
@@ -10,9 +12,18 @@ export class ScorePanel implements Panel {
   private model: Open | null = null;
   private bits: Float32Array = new Float32Array();
   private cursor = 0;
+  private calibration: Calibration | null = null;
 
   constructor() {
-    this.elements.onFile((file) => this.scoreFile(file));
+    this.elements.onFile((file) => (file.name.endsWith(".json") ? this.calibrate(file) : this.scoreFile(file)));
+    const input = this.elements.named("calibration");
+    input.addEventListener("change", () => {
+      const file = input.files?.[0];
+      input.value = "";
+      if (file) this.calibrate(file);
+    });
+    const colours = INFERNO.map((colour) => `rgb(${colour.join(" ")})`).join(", ");
+    this.elements.root.querySelector<HTMLElement>(".scale")!.style.background = `linear-gradient(90deg, ${colours})`;
     this.elements.named("draw").addEventListener("click", () => this.scoreSample());
   }
 
@@ -20,9 +31,21 @@ export class ScorePanel implements Panel {
     this.model = model;
     this.elements.role("figures").hidden = true;
     this.elements.status("");
+    this.calibration = null;
+    this.elements.role("calibration").textContent = "";
   }
 
   show(): void {}
+
+  private calibrate(file: File): void {
+    void this.elements.attempt(async () => {
+      const calibration = await readCalibration(file, this.model!.config);
+      this.calibration = calibration;
+      const { images, most_bits: most } = calibration;
+      this.elements.role("calibration").textContent = `Images are compared with ${images} of ${file.name}; maps end at ${most} bits.`;
+      this.elements.role("figures").hidden = true;
+    });
+  }
 
   private scoreFile(file: File): void {
     void this.elements.attempt(async () => {
@@ -54,7 +77,7 @@ export class ScorePanel implements Panel {
       for (let c = 0; c < channels; c++) sum += score.surprise[c * pixels + i];
       return sum;
     });
-    const most = this.bits.reduce((a, b) => Math.max(a, b), 0);
+    const most = this.calibration?.most_bits ?? this.bits.reduce((a, b) => Math.max(a, b), 0);
     const shown = canvasFor(config.image, name);
     paint(shown, values, config.image);
     elements.role("image").replaceChildren(shown);
@@ -77,6 +100,7 @@ export class ScorePanel implements Panel {
       ["Nats", score.nllNats.toFixed(2)],
       ["Reconstruction, nats", score.reconstructionNats.toFixed(2)],
       ...score.klNats.map((kl, level) => [`KL of ${latents[level].name}, nats`, kl.toFixed(2)]),
+      ...this.verdict(score),
     ];
     this.elements.role("rows").replaceChildren(
       ...rows.map(([name, figure]) => {
@@ -88,6 +112,16 @@ export class ScorePanel implements Panel {
         return row;
       }),
     );
+  }
+
+  /** Rows on whether the image belongs. */
+  private verdict(score: Score): string[][] {
+    if (!this.calibration) return [];
+    const { pValue, spoke, deviation } = judge(this.calibration, score, this.bits, this.model!.config.image.width);
+    return [
+      ["p-value of belonging, without a codec", pValue.toFixed(4)],
+      ["What spoke, in usual widths", `${spoke} ${deviation > 0 ? "+" : ""}${deviation.toFixed(1)}`],
+    ];
   }
 
   private listen(canvas: HTMLCanvasElement): void {

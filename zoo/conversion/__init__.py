@@ -1,0 +1,1 @@
+"""A bundle in other numbers: its graphs rewritten, what that changes measured, a bundle again."""
