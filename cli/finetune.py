@@ -50,7 +50,7 @@ _PATH = click.Path(path_type=Path)
     metavar="[T]",
     help="For a black-and-white model: values from T on are white, 128 if none is given.",
 )
-@click.option("--prepare", is_flag=True, help="Make of drawn digits what MNIST made of them, in place of both.")
+@click.option("--prepare", is_flag=True, help="Make of drawn digits what MNIST has: turned, boxed, centred.")
 @click.option(
     "--enlarge",
     type=click.FloatRange(min=1),
