@@ -5,6 +5,7 @@ the network if it began, so the work of each command is cut off where it begins:
 """
 
 import sys
+from importlib import import_module
 
 import click
 import numpy as np
@@ -58,6 +59,9 @@ def lines(parameter):
 def cut(run, model, tmp_path, monkeypatch):
     """Where the work would begin, it ends; and there is an image, a folder of data and one of parts."""
     from pvae_zoo.runtime.model import Model
+
+    for taker in ("pvae_zoo.export.proven", "pvae_zoo.checks.selftest"):  # they take names from places that are cut
+        import_module(taker)
 
     def reached(*args, **options):
         raise PvaeZooError(REACHED)

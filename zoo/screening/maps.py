@@ -38,6 +38,13 @@ def save_map(path: Path, model: Model, image: NDArray[np.uint8], finding: Findin
     Raises:
         PvaeZooError: if it cannot be written.
     """
+    buffer = io.BytesIO()
+    explained(model, image, finding, most).save(buffer, "PNG")
+    atomic_write(path, buffer.getvalue())
+
+
+def explained(model: Model, image: NDArray[np.uint8], finding: Finding, most: float) -> Image.Image:
+    """The picture of an image ``(C, H, W)``, which is scored once more, with what was found of it in words."""
     evidence = measure(model, image[np.newaxis])
     region = worst_regions(evidence.surprise_nats, evidence.place_nats)[0]
     bits = region.mean / math.log(2.0)
@@ -46,12 +53,7 @@ def save_map(path: Path, model: Model, image: NDArray[np.uint8], finding: Findin
         f"framed: {region.side}x{region.side} pixels from row {region.top + 1}, column {region.left + 1}, "
         f"{bits:.1f} bits a pixel"
     )
-    picture = map_picture(
-        image, evidence.surprise_bits[0], region, levels=model.image.levels, most=most, caption=caption
-    )
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    atomic_write(path, buffer.getvalue())
+    return map_picture(image, evidence.surprise_bits[0], region, levels=model.image.levels, most=most, caption=caption)
 
 
 def map_picture(

@@ -44,7 +44,8 @@ class Neighbours:
         points, first = (self.points - middle) @ root, int(themselves)
         # Row by row: of a product of matrices, the last bits of a row depend on how many rows there are.
         squared = [((points - (row - middle) @ root) ** 2).sum(axis=1) for row in x]
-        return np.array([np.sort(one)[first : first + NEAREST].mean() for one in squared])
+        nearest = [np.sort(np.partition(one, first + NEAREST - 1)[: first + NEAREST]) for one in squared]
+        return np.array([one[first:].mean() for one in nearest])
 
 
 def fit_neighbours(x: Array) -> Neighbours:
