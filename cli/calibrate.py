@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import numpy as np
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.models import choose_model
@@ -25,6 +24,7 @@ from pvae_zoo.cli.output import echo, echo_json, exit_for_failures, say_repeats
 from pvae_zoo.cli.progress import watched
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from pvae_zoo.data.fit import Fit
@@ -62,6 +62,8 @@ def calibrate_command(
         pvae-zoo calibrate --model lsun known/ --out rooms.screen.json
         pvae-zoo calibrate --model mnist digits/ --binarize 128 --out digits.screen.json
     """
+    import numpy as np
+
     from pvae_zoo.base.atomic import check_writable
     from pvae_zoo.data.images import ImageError, find_images
     from pvae_zoo.screening.screen import calibrate_slices, split
