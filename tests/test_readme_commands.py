@@ -26,6 +26,8 @@ LEFT_OUT = {
     "pvae-zoo reproduce": "needs data sets and hours",
     "pvae-zoo train": "needs a data set and hours",
     "pvae-zoo finetune": "needs photos and half an hour; tests/cli/test_finetune.py",
+    "pvae-zoo calibrate": "needs known images, a hundred and more; tests/cli/test_screen.py",
+    "pvae-zoo screen": "needs a calibration; tests/cli/test_screen.py",
     "pvae-zoo export": "needs a trained model",
     "pvae-zoo register": "names no bundle; tests/zoo/sources/hub/test_push.py",
     "pvae-zoo push": "needs a network; tests/zoo/sources/hub/test_push.py",
