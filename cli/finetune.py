@@ -29,7 +29,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("finetune")
 @click.argument("model")
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=_PATH)
-@click.option("--name", required=True, help="Of the new model.")
+@click.option("--name", required=True, help="The new model is called so.")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),

@@ -16,7 +16,7 @@ from pvae_zoo.cli.screened import Form, print_screened
 @click.command("merge")
 @click.argument("folder", metavar="DIR")
 @click.option("--out", "-o", metavar="FILE", help="Write to this file what would be printed.")
-@click.option("--csv", "as_csv", is_flag=True, help="Of screen, print CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, where the parts are those of screen.")
 @json_option
 def merge_command(folder: str, out: str | None, as_csv: bool, as_json: bool) -> None:
     """Put the parts in DIR together: those of nll or screen with --shard or --ray, or of sample --shard.

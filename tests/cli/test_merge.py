@@ -110,7 +110,7 @@ def test_options_that_contradict(run, model, folder):
 
 def test_there_must_be_parts_of_one_kind(run, score, draw, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "empty holds no part: run pvae-zoo nll or sample with --shard 1/N" in run("merge", "empty").stderr
+    assert "empty holds no part: run pvae-zoo nll, screen or sample with --shard 1/N" in run("merge", "empty").stderr
     assert "cannot look into gone: No such file" in run("merge", "gone").stderr
     score("1/1"), draw("1/1")
     shutil.copy("drawn/samples-0001-of-0001.json", "parts")
