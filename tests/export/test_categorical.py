@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvae_zoo.export.categorical import Categorical
+from pvae_zoo.export.categorical import Categorical, usable
 from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.runtime.sessions import open_session
 
@@ -15,7 +15,7 @@ def draw():
     def session(levels):
         b = GraphBuilder("draw", "")
         logits, uniform = b.input("logits", "float32", ["M", levels]), b.input("uniform", "float32", ["M", 1])
-        b.output(Categorical(b, levels).draw(logits, uniform), "drawn", "float32", ["M", 1])
+        b.output(Categorical(b, levels).draw(logits, usable(b, uniform)), "drawn", "int64", ["M", 1])
         return open_session(b.build({}).SerializeToString(), "cpu")
 
     sessions = {levels: session(levels) for levels in (3, 12, 256)}
