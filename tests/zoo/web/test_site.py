@@ -47,6 +47,7 @@ def test_a_damaged_graph_is_not_published(page, gates, copy_bundle):
 
 def test_a_page_that_was_not_built(tmp_path, monkeypatch):
     monkeypatch.setattr(site_module.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(site_module, "__file__", str(tmp_path / "web" / "site.py"))  # nor beside the sources
     with pytest.raises(PvaeZooError, match="npm ci --prefix web && npm run build --prefix web"):
         built_page()
 
