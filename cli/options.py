@@ -132,7 +132,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 def _checked_temperature(ctx: click.Context, param: click.Parameter, value: float) -> float:
     from pvae_zoo.runtime.drawing import COLDEST, HOTTEST
 
-    if not COLDEST <= value <= HOTTEST:  # "nan" passes a range type: it is neither below nor above
+    mode = value == 0 and param.name == "temperature"
+    if not mode and not COLDEST <= value <= HOTTEST:  # "nan" passes a range type: it is neither below nor above
         raise click.BadParameter(f"{value:g} is out of range: choose one from {COLDEST:g} to {HOTTEST:g}")
     return value
 
@@ -144,7 +145,7 @@ temperature_option = click.option(
     default=1.0,
     show_default=True,
     metavar="T",
-    help="Divides the pixels' logits: below 1 smoother, 1 is the model itself.",
+    help="Divides the pixels' logits: below 1 smoother, 1 is the model itself, 0 the likeliest value of each pixel.",
 )
 latent_temperature_option = click.option(
     "--latent-temperature",

@@ -16,7 +16,7 @@ from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.wavefront import Order
 
 COLDEST = 1e-6
-"""The lowest temperature: logits divided by much less are infinite in float32, and their softmax is not a number."""
+"""The lowest temperature but 0: what is narrower than that is the mode, which pixels have at 0."""
 
 HOTTEST = 1e6
 """The highest: all values are as likely as each other long before, and float32 ends not far above."""
@@ -29,10 +29,10 @@ class PixelNoise:
     Attributes:
         seed: 0 to 2^63 - 1.
         indices: of the images whose noise it is; one may stand there several times.
-        temperature: divides the logits; 1 is the model itself.
+        temperature: divides the logits; 1 is the model itself, at 0 each value is the most probable one.
 
     Raises:
-        PvaeZooError: if the temperature is not between `COLDEST` and `HOTTEST`.
+        PvaeZooError: if the temperature is neither 0 nor between `COLDEST` and `HOTTEST`.
     """
 
     seed: int
@@ -40,7 +40,8 @@ class PixelNoise:
     temperature: float
 
     def __post_init__(self) -> None:
-        check_temperature("temperature", self.temperature)
+        if self.temperature != 0:
+            check_temperature("temperature", self.temperature)
 
 
 def check_temperature(name: str, value: float) -> None:

@@ -104,7 +104,8 @@ class Model:
         Args:
             n: how many, at least 1.
             seed: of all noise, 0 to 2^63 - 1.
-            temperature: divides the pixels' logits: below 1 smoother, above 1 rougher; 1 is the model itself.
+            temperature: divides the pixels' logits: below 1 smoother, above 1 rougher; 1 is the model itself, and at 0
+                each value is the most probable one, given those before it.
             latent_temperature: a factor of the standard deviations of p(z2) and p(z1|z2): below 1 nearer to the mean
                 image; 1 is the model itself.
             first: index of the first image.

@@ -426,12 +426,16 @@ def test_impossible_requests_are_refused(gates):
     assert error_of(lambda: model.sample(1, first=-1)) == "first is -1; it must be at least 0"
     for call in (model.sample, lambda n, **options: model.nll(images, **options)):
         assert error_of(lambda call=call: call(1, seed=-1)).startswith("seed -1 is out of range: choose one from 0 to")
-    for temperature in (0, -1.0, math.nan, math.inf, 1e-45, 1e39):
+    for temperature in (-1.0, math.nan, math.inf, 1e-45, 1e39):
         for call in (
             lambda t=temperature: model.sample(1, temperature=t),
             lambda t=temperature: model.decode(z1, temperature=t),
             lambda t=temperature: model.reconstruct(images, temperature=t),
             lambda t=temperature: model.complete(images, np.ones((7, 6), bool), temperature=t),
+        ):
+            assert f"temperature {temperature:g} must be from 1e-06 to 1e+06" in error_of(call)
+    for temperature in (0, -1.0, math.nan, math.inf, 1e-45, 1e39):
+        for call in (
             lambda t=temperature: model.sample(1, latent_temperature=t),
             lambda t=temperature: model.vary("top", 2, latent_temperature=t),
             lambda t=temperature: model.interpolate(None, 2, latent_temperature=t),
