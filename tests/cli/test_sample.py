@@ -110,7 +110,7 @@ def test_json_is_all_of_stdout(run, model, eight):
 @pytest.mark.parametrize(
     "options",
     [["--n", "0"], ["--n", "-3"], ["--n", "x"], ["--batch-size", "0"], ["--threads", "0"], ["--seed", "-1"],
-     ["--seed", str(2**63)], ["--temperature", "0"], ["--device", "tpu"], ["--columns", "0"]],
+     ["--seed", str(2**63)], ["--temperature", "-0.5"], ["--device", "tpu"], ["--columns", "0"]],
 )  # fmt: skip
 def test_impossible_options_are_usage_errors(run, model, files, options):
     result = run("sample", "--model", model, *options)
