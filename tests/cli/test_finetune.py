@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import time
@@ -96,16 +95,18 @@ def everything(place):
     return files, config, card
 
 
-def tune(arguments, place, out):
-    """In a process of its own: the command, with a checkpoint after every step."""
-    os.chdir(place)
-    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    from pvae_zoo.cli.app import main
-    from pvae_zoo.training import loop
-    from pvae_zoo.tuning import run
+# In a process of its own, which may not find this file: the command, with a checkpoint after every step.
+TUNE = """
+import os
+os.chdir(place)
+os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+from pvae_zoo.cli.app import main
+from pvae_zoo.training import loop
+from pvae_zoo.tuning import run
 
-    loop.CHECKPOINT_SECONDS, run.LOOKS = 0.0, 2
-    main(arguments)
+loop.CHECKPOINT_SECONDS, run.LOOKS = 0.0, 2
+main(arguments)
+"""
 
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(colours, photos, tmp_path):
@@ -117,7 +118,8 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(colours, photos, tmp_
     arguments = ["finetune", source, images, "--name", "mine", "--steps", "6", "--run", "run", "--out", "mine"]
 
     def start(folder):
-        process = context.Process(target=tune, args=(arguments, folder, str(tmp_path / "said")))
+        known = {"arguments": arguments, "place": folder, "out": str(tmp_path / "said")}
+        process = context.Process(target=exec, args=(TUNE, known))
         process.start()
         return process
 
