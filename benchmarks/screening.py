@@ -100,11 +100,12 @@ def combinations(reference: Reference, fitted: Array, deviations: Array) -> dict
     return found | {"isolation forest": -forest.score_samples(deviations)}
 
 
-def areas(model: Model, sets: dict[str, Evidence]) -> tuple[list[str], dict[str, Array]]:
-    """Rows of a table of AUROCs, scores by sets, mean over splits; and the combined scores of one split by set."""
-    (known_name, known), *odd = sets.items()
+def areas(model: Model, sets: dict[str, Evidence]) -> tuple[list[str], dict[str, list[tuple[Array, Array]]]]:
+    """Rows of a table of AUROCs, scores by sets, mean over splits; and by set, for each split, the combined scores of
+    the known images and of those that do not belong."""
+    (_, known), *odd = sets.items()
     table: dict[str, dict[str, list[float]]] = {}
-    curves: dict[str, Array] = {}
+    curves: dict[str, list[tuple[Array, Array]]] = {}
     for seed in range(SPLITS):
         order = np.random.default_rng(seed).permutation(len(known))
         calibration = order[: CALIBRATION.get(model.name, len(known))]
@@ -125,10 +126,9 @@ def areas(model: Model, sets: dict[str, Evidence]) -> tuple[list[str], dict[str,
             return each | {"combined": reference.strangeness(deviations)}  # noqa: B023
 
         inside = scored(chosen(known, rest))
-        curves.setdefault(known_name, inside["combined"])
         for name, evidence in odd:
             outside = scored(evidence)
-            curves.setdefault(name, outside["combined"])
+            curves.setdefault(name, []).append((inside["combined"], outside["combined"]))
             for score, values in outside.items():
                 table.setdefault(score, {}).setdefault(name, []).append(auroc(inside[score], values))
     heads = [name for name, _ in odd]
@@ -202,26 +202,25 @@ def speed(model: Model, images: Images) -> str:
     return f"Screening takes {least[1] / least[0]:.3f} times the CPU time of `nll` on {len(images)} images."
 
 
-def draw_curves(model: str, scores: dict[str, Array]) -> None:
+def draw_curves(model: str, known_name: str, scores: dict[str, list[tuple[Array, Array]]]) -> None:
+    """The share of others that is flagged where a share of known images is, the mean over splits."""
     from matplotlib.figure import Figure
 
-    (known_name, known), *odd = scores.items()
     figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     axes = figure.subplots()
-    thresholds = np.sort(known)[::-1]
-    false = np.arange(1, len(known) + 1) / len(known)
-    for name, values in odd:
-        found = 1 - np.searchsorted(np.sort(values), thresholds, "left") / len(values)
-        axes.step(
-            [0, *false], [float((values > thresholds[0]).mean()), *found], where="post",
-            label=f"{name} ({auroc(known, values):.3f})",
-        )  # fmt: skip
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8, linestyle="--")
+    false = np.concatenate([[0], np.geomspace(1e-3, 1, 400)])
+    for name, splits in scores.items():
+        found = [
+            (odd[:, np.newaxis] > np.quantile(known, 1 - false, method="higher")).mean(axis=0) for known, odd in splits
+        ]
+        mean = np.mean([auroc(known, odd) for known, odd in splits])
+        axes.plot(false, np.mean(found, axis=0), label=f"{name} ({mean:.3f})")
+    axes.plot(false, false, color="0.7", linewidth=0.8, linestyle="--", label="chance")
     axes.set(xlabel=f"flagged of {known_name}", ylabel="flagged of the others", title=f"{model}: combined score")
     axes.set_xscale("symlog", linthresh=0.01, linscale=0.5)
     axes.set_xticks([0, 0.01, 0.05, 0.1, 0.5, 1], ["0", "1 %", "5 %", "10 %", "50 %", "100 %"])
     axes.set_xlim(0, 1)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, frameon=False)
     CURVES.mkdir(parents=True, exist_ok=True)
     with atomic_path(CURVES / f"roc-{model}.png") as path:
         figure.savefig(path, dpi=110, format="png")
@@ -246,7 +245,7 @@ def section(name: str, data: Path, fashion: Path, *, quick: bool) -> Iterator[st
     lines, curves = areas(model, sets)
     yield from [*lines, ""]
     if not quick:
-        draw_curves(name, curves)
+        draw_curves(name, known_name, curves)
     if len(known) >= 2 * count:
         yield from ["Flagged of images that belong:", "", *promise(known, count), ""]
     elif len(known) >= 400:

@@ -84,12 +84,7 @@ def read_noted(source: ImageSource, image: ImageShape, fit: Fit = NOTHING) -> tu
         ImageError: if this image cannot be used; of what it needs all options are named.
         PvaeZooError: if no image could be, because the options do not suit the model.
     """
-    if image.channels not in (1, 3):
-        raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3: use its Python API")
-    if fit.binarize is not None and image.levels != 2:
-        raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
-    if fit.invert and image.channels != 1:
-        raise PvaeZooError("--invert is for models of grey images, and this one takes colour: omit it")
+    check_suits(image, binarize=fit.binarize, invert=fit.invert)
     decoded = decode_image(source.read(MAX_BYTES))
     picture, notes = decoded.picture, list(decoded.notes)
     if image.channels == 3 and decoded.kind:
@@ -107,6 +102,20 @@ def read_noted(source: ImageSource, image: ImageShape, fit: Fit = NOTHING) -> tu
     return np.ascontiguousarray((values.astype(np.uint16) * image.levels // 256).astype(np.uint8)), (
         "; ".join(notes) or None
     )
+
+
+def check_suits(image: ImageShape, *, binarize: int | None, invert: bool) -> None:
+    """That image files can be what a model takes, and options are for such a model.
+
+    Raises:
+        PvaeZooError: if not.
+    """
+    if image.channels not in (1, 3):
+        raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3: use its Python API")
+    if binarize is not None and image.levels != 2:
+        raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
+    if invert and image.channels != 1:
+        raise PvaeZooError("--invert is for models of grey images, and this one takes colour: omit it")
 
 
 def _fitted(picture: Image.Image, image: ImageShape, fit: Fit) -> NDArray[np.uint8]:

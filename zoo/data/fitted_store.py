@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.decoding import decode_image
+from pvae_zoo.data.fit import check_suits
 from pvae_zoo.data.image_store import Images, ImageStore
 from pvae_zoo.data.images import ImageError, ImageSource
 from pvae_zoo.data.known_sets import Origin
@@ -51,16 +52,11 @@ class Fitting:
 
     def __post_init__(self) -> None:
         image = self.image
-        if image.channels not in (1, 3):
-            raise PvaeZooError(f"the model takes {image.channels} channels; image files have 1 or 3")
-        if self.binarize is not None and image.levels != 2:
-            raise PvaeZooError(f"--binarize is for black-and-white models, this one has {image.levels} levels: omit it")
+        check_suits(image, binarize=self.binarize, invert=self.invert)
         if self.prepare and (image.levels != 2 or image.channels != 1):
             raise PvaeZooError("--prepare is for digits in black and white; photos are brought to size without it")
         if self.prepare and self.invert:
             raise PvaeZooError("--prepare turns what is dark on light by itself: leave out --invert")
-        if self.invert and image.channels != 1:
-            raise PvaeZooError("--invert swaps light and dark of grey images, and this model takes colour: omit it")
 
     def fit(self, data: bytes) -> Fitted:
         """An image file as the model takes it.

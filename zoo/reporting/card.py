@@ -63,7 +63,7 @@ def render_card(bundle: Bundle, folder: Path | None = None) -> str:
         "title": config.title,
         "name": config.name,
         "model": config.name if config.conversion is None else f"./{config.name}",
-        "gap": f"{config.numbers.gap:g}".replace("0.0002", "2e-4"),
+        "gap": f"{config.numbers.gap:.0e}",
         "dataset": config.dataset.rstrip("."),
         "parameters": f"{config.parameters:,}",
         "size": f"{sum(graph.size for graph in config.graphs.values()) / 2**20:.1f}",

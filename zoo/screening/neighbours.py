@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,18 @@ class Neighbours:
             x: rows to be compared.
             themselves: they are the points, none of which counts as its own neighbour.
         """
-        root = np.linalg.cholesky(self.precision)
-        middle = self.points.mean(axis=0)
-        points, first = (self.points - middle) @ root, int(themselves)
+        (root, middle, points), first = self._whitened, int(themselves)
         # Row by row: of a product of matrices, the last bits of a row depend on how many rows there are.
         squared = [((points - (row - middle) @ root) ** 2).sum(axis=1) for row in x]
         nearest = [np.sort(np.partition(one, first + NEAREST - 1)[: first + NEAREST]) for one in squared]
         return np.array([one[first:].mean() for one in nearest])
+
+    @cached_property
+    def _whitened(self) -> tuple[Array, Array, Array]:
+        """A root of the precision, the points' middle, and the points about it in the metric, where it is Euclid's."""
+        root: Array = np.asarray(np.linalg.cholesky(self.precision), np.float64)
+        middle: Array = self.points.mean(axis=0)
+        return root, middle, (self.points - middle) @ root
 
 
 def fit_neighbours(x: Array) -> Neighbours:

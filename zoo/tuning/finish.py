@@ -6,6 +6,7 @@ whenever this is stopped; stopped and done again it gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -166,8 +167,6 @@ def _beside(place: Path, run: Path) -> Iterator[Path]:
 
 
 def _key(run: Path) -> str:
-    import hashlib
-
     return hashlib.sha256(os.fsencode(run.resolve())).hexdigest()[:8]
 
 

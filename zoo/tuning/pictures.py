@@ -45,8 +45,8 @@ def draw_progress(run: Path, checkpoint: Checkpoint, images: Images, obey: Calla
         again = model.reconstruct(shown, seed=0, progress=progress)
     levels, step = model.image.levels, checkpoint.progress.step
     notes = {"model": checkpoint.recipe.name, "step": str(step), "seed": "0"}
-    grid, rows = np.concatenate([drawn, shown, again]), COLUMNS
+    grid = np.concatenate([drawn, shown, again])
     target = run / EACH / f"{step:06}.png"
     for path in (target, run / SHOWN):
-        save_grid(grid, path, levels=levels, metadata=notes, columns=rows)
+        save_grid(grid, path, levels=levels, metadata=notes, columns=COLUMNS)
     return target
