@@ -35,6 +35,7 @@ LEFT_OUT = {
     "pvae-zoo pull someone/": "needs a network; tests/zoo/sources/hub/test_pull.py",
     "pvae-zoo sample --model someone/": "needs a network; tests/zoo/sources/hub/test_pull.py",
     "pvae-zoo merge DIR": "names no folder; merge parts/ is run",
+    "pvae-zoo convert MODEL": "names no model; convert mnist is run",
 }
 # What other machines, or the user, have done before.
 BEFORE = {"pvae-zoo merge parts/": [f"pvae-zoo nll images/ --shard {i}/8 --out parts/" for i in (1, 2, 4, 5, 6, 7, 8)]}
