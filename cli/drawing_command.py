@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from pvae_zoo.cli.inputs import Inputs
     from pvae_zoo.cli.target import Target
     from pvae_zoo.data.fit import Fit
+    from pvae_zoo.runtime.devices import Device
     from pvae_zoo.runtime.model import Model
-    from pvae_zoo.runtime.sessions import Device
 
 
 def out_option(default: str) -> Callable[[Command], Command]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pvae_zoo.cli.app import ARGUMENTS
-from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.options import json_option, training_device_option
 from pvae_zoo.cli.output import echo, echo_json, table
 from pvae_zoo.cli.survey import print_survey
 from pvae_zoo.cli.train import finite, needs_torch
@@ -65,7 +65,7 @@ _PATH = click.Path(path_type=Path)
     callback=finite,
     help="Peak learning rate.  [default: 5e-4]",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
+@training_device_option
 @click.option("--run", type=_PATH, help="Folder of the run, its checkpoint and pictures.  [default: runs/NAME]")
 @click.option("--out", type=_PATH, help="Folder of the bundle.  [default: among the models of this machine]")
 @click.option("--force", is_flag=True, help="Begin anew, and replace a model of this name.")

@@ -45,11 +45,11 @@ def choose_model(model: str, device: str, threads: int | None) -> Chosen:
     """The model as a value, checked as `open_admitted` does and opened by whoever works with it."""
     from pvae_zoo.scale.places import Chosen
 
-    return Chosen(name=model, bundle=open_admitted(model), device=device, threads=threads)  # type: ignore[arg-type]
+    return Chosen(name=model, bundle=open_admitted(model), device=device, threads=threads)
 
 
 def load_model(model: str, device: str, threads: int | None) -> Model:
     """The model ready to use."""
     from pvae_zoo.runtime.model import Model
 
-    return Model(open_admitted(model), device, threads)  # type: ignore[arg-type]
+    return Model(open_admitted(model), device, threads)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.cli.app import ARGUMENTS
 from pvae_zoo.cli.output import echo
 
@@ -120,8 +121,27 @@ def refuse(*names: str, because: str) -> None:
 seed_option = click.option(
     "--seed", type=int, callback=_checked_seed, default=0, show_default=True, metavar="N", help="Seed of all noise."
 )
+
+
+def _checked_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from pvae_zoo.runtime.devices import device_parts
+
+    try:
+        kind, _ = device_parts(value)
+    except PvaeZooError:
+        kind = None
+    if kind is None or (kind == "auto" and param.metavar == _TRAINS_ON):
+        choices = "cpu, cuda" if param.metavar == _TRAINS_ON else "auto, cpu, cuda"
+        raise click.BadParameter(f"{value!r} is no device: choose {choices}, or cuda:1 for the second of several GPUs")
+    return value
+
+
+_RUNS_ON, _TRAINS_ON = "[auto|cpu|cuda|cuda:N]", "[cpu|cuda|cuda:N]"
 device_option = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."
+    "--device", callback=_checked_device, default="auto", show_default=True, metavar=_RUNS_ON, help="Where to compute."
+)
+training_device_option = click.option(
+    "--device", callback=_checked_device, default="cpu", show_default=True, metavar=_TRAINS_ON, help="Where to train."
 )
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="CPU threads.  [default: all cores]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.cli.options import json_option
+from pvae_zoo.cli.options import json_option, training_device_option
 
 if TYPE_CHECKING:
     from pvae_zoo.paper.measuring import Laboratory
@@ -50,7 +50,7 @@ def _budgets(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     "--runs", type=_FOLDER, default=Path("runs/paper"), show_default=True, help="Where models are trained, resumably."
 )
 @click.option("--quick", is_flag=True, help="The whole chain on tiny settings: tries everything, shows nothing.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Trains here.")
+@training_device_option
 @click.option("--compile/--no-compile", "compile_model", help="Fuse the networks with torch.compile.")
 @json_option
 def reproduce_command(

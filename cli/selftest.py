@@ -29,7 +29,7 @@ def selftest_command(model: str, device: str, as_json: bool) -> None:
     from pvae_zoo.checks.selftest import self_test, verdict
 
     bundle = open_admitted(model)
-    found = self_test(bundle, device)  # type: ignore[arg-type]
+    found = self_test(bundle, device)
     if as_json:
         runs = {name: asdict(run) | {"ok": run.ok, "verdict": verdict(run)} for name, run in found.runs.items()}
         head = {"name": bundle.name, "sha256": bundle.digest, "ok": found.ok, "onnxruntime": found.onnxruntime}

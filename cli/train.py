@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.cli.options import training_device_option
 
 if TYPE_CHECKING:
     from pvae_zoo.data.datasets import ImageSet
@@ -91,7 +92,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Second stage: z1 and the pixels of --init stand still, q(z2|x) and p(z1|z2) are learnt.",
 )
 @click.option("--anew", is_flag=True, help="With --only prior: begin what is above z1 at random weights.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where to train.")
+@training_device_option
 @click.option("--compile/--no-compile", "compile_model", help="Fuse the network with torch.compile.")
 def train_command(
     recipe: str, data: tuple[Path, ...], out: Path | None, max_minutes: float | None, **options: Any

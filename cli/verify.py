@@ -44,7 +44,7 @@ def verify_command(model: str, checkpoint: Path | None, data: Path | None, devic
     from pvae_zoo.sources.registry import pinned_configs
 
     bundle = open_admitted(model)
-    found = verify_bundle(bundle, device)  # type: ignore[arg-type]
+    found = verify_bundle(bundle, device)
     parity, how = _parity(bundle, checkpoint, data) if found.ok else (None, "not compared")
     pinned = bundle.config_sha256 in pinned_configs()
     ok = found.ok and (parity is None or parity.ok)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
+    from pvae_zoo.runtime.devices import Device
     from pvae_zoo.runtime.model import Model
     from pvae_zoo.runtime.networks import Images
-    from pvae_zoo.runtime.sessions import Device
     from pvae_zoo.screening.screen import Screen
 
 __all__ = ["PvaeZooError", "__version__", "calibrate", "list_models", "load"]

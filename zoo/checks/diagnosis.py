@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pvae_zoo import __version__
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.sessions import (
     CPU,
     CUDA,
-    Device,
     cores,
     import_onnxruntime,
     installed_distributions,

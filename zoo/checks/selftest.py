@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pvae_zoo.checks.verification import Verification, verify_bundle
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.sessions import CUDA, Device, cores, import_onnxruntime
+from pvae_zoo.runtime.devices import Device
+from pvae_zoo.runtime.sessions import CUDA, cores, import_onnxruntime
 
 
 @dataclass(frozen=True, kw_only=True)

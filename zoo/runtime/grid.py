@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.plan import Arrays, Plan
-from pvae_zoo.runtime.sessions import CPU, Device, active_provider, import_onnxruntime, open_session
+from pvae_zoo.runtime.sessions import CPU, active_provider, import_onnxruntime, open_session
 from pvae_zoo.runtime.wavefront import Order, canvas_rows, step_count
 
 POSITIONS = 384

@@ -21,6 +21,7 @@ from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime import completion, latents
 from pvae_zoo.runtime.bounds import score
+from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.drawing import (
     PixelNoise,
     check_temperature,
@@ -33,7 +34,7 @@ from pvae_zoo.runtime.drawing import (
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.scoring import Gaussian, Scores
-from pvae_zoo.runtime.sessions import CPU, CUDA, Device, cores
+from pvae_zoo.runtime.sessions import CPU, CUDA, cores
 from pvae_zoo.runtime.wavefront import Order
 
 Level = Literal["top", "bottom", "pixels"]

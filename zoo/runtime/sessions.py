@@ -9,14 +9,15 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import while_stopping
+from pvae_zoo.runtime.devices import Device, check_cuda_number, device_parts
 
-Device = Literal["auto", "cpu", "cuda"]
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -26,6 +27,42 @@ _CONFLICT = (
     '    pip install "pvae-zoo[cpu]"    (or "pvae-zoo[gpu]")'
 )
 _MISSING = 'onnxruntime is not installed: run pip install "pvae-zoo[cpu]" (or "pvae-zoo[gpu]" on an NVIDIA GPU)'
+
+
+@dataclass(frozen=True)
+class CudaOptions:
+    """How CUDA computes a graph.
+
+    Attributes:
+        graphs: runs of one shape are captured as CUDA graphs and replayed. Every node must be CUDA's own, and all
+            inputs and outputs bound to addresses that stay; a session of another graph does not open.
+        tf32: products of matrices and convolutions in TF32; off, since the graphs would differ from the CPU's by 1e-3.
+        search: how cuDNN's algorithm is found for each shape of a convolution: "HEURISTIC" asks cuDNN, "EXHAUSTIVE"
+            tries all. ("DEFAULT", which is not the default, would take fallback engines.)
+        memory_bytes: of the GPU, at most; all that is free by itself.
+    """
+
+    graphs: bool = False
+    tf32: bool = False
+    search: Literal["HEURISTIC", "EXHAUSTIVE"] = "HEURISTIC"
+    memory_bytes: int | None = None
+
+    def for_provider(self, number: int) -> dict[str, str]:
+        """The provider's options on the GPU of this number."""
+        options = {"device_id": str(number), "use_tf32": str(int(self.tf32)), "cudnn_conv_algo_search": self.search}
+        if self.graphs:
+            options["enable_cuda_graph"] = "1"
+        if self.memory_bytes is not None:
+            options["gpu_mem_limit"] = str(self.memory_bytes)
+        return options
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the tensors of a session live: what onnxruntime calls the device, and the number of the GPU."""
+
+    name: Literal["cpu", "cuda"]
+    number: int = 0
 
 
 def installed_distributions() -> dict[str, str]:
@@ -65,13 +102,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
+def open_session(model: bytes, device: Device, threads: int = 1, cuda: CudaOptions = CudaOptions()) -> Any:
     """An ``InferenceSession`` from the bytes of a graph.
 
     Args:
         model: a serialised ONNX graph, already verified.
-        device: "cpu", "cuda", or "auto" for CUDA where it loads.
+        device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads.
         threads: CPU threads inside one operator.
+        cuda: how CUDA computes it.
 
     Raises:
         PvaeZooError: if ``cuda`` was asked for and does not load.
@@ -86,10 +124,13 @@ def open_session(model: bytes, device: Device, threads: int = 1) -> Any:
     if certain_provider(device) == CPU:
         # Without its fallback, which would try the CPU once more and say so on standard output, amidst our own.
         return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
-    session = _cuda_session(ort, model, options)
-    if CUDA not in session.get_providers() and device == "cuda":
+    kind, number = device_parts(device)
+    if kind == "cuda":
+        check_cuda_number(device)
+    session = _cuda_session(ort, model, options, cuda.for_provider(number))
+    if CUDA not in session.get_providers() and kind == "cuda":
         raise PvaeZooError(
-            "--device cuda: CUDA does not load on this machine (no GPU, no driver, or its libraries are missing): "
+            f"--device {device}: CUDA does not load on this machine (no GPU, no driver, or its libraries are missing): "
             "run pvae-zoo doctor to see which; or use --device cpu"
         )
     return session
@@ -109,15 +150,15 @@ def certain_provider(device: Device) -> str | None:
     Raises:
         PvaeZooError: if onnxruntime is missing, or ``cuda`` was asked for and the installed one has none.
     """
-    ort = import_onnxruntime()
-    if device == "cpu":
+    ort, (kind, _) = import_onnxruntime(), device_parts(device)
+    if kind == "cpu":
         return CPU
     if CUDA in ort.get_available_providers():
         return None
-    if device == "auto":
+    if kind == "auto":
         return CPU
     raise PvaeZooError(
-        "--device cuda: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then "
+        f"--device {device}: the installed onnxruntime has no CUDA: run pip uninstall -y onnxruntime, then "
         'pip install "pvae-zoo[gpu]"; or use --device cpu'
     )
 
@@ -128,12 +169,16 @@ def active_provider(session: Any) -> str:
     return provider
 
 
-def _cuda_session(ort: ModuleType, model: bytes, options: Any) -> Any:
+def placement(session: Any) -> Placement:
+    """Where the tensors of a session live."""
+    if active_provider(session) != CUDA:
+        return Placement("cpu")
+    return Placement("cuda", int(session.get_provider_options()[CUDA].get("device_id", 0)))
+
+
+def _cuda_session(ort: ModuleType, model: bytes, options: Any, cuda: dict[str, str]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what did not load is asked from the session, not read from warnings
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
-        # Plain float32: with TF32 the graphs would differ from the CPU's by 1e-3. "DEFAULT", which is not the default,
-        # would take cuDNN's fallback engines, and warn of each convolution that it may be extremely slow.
-        cuda = (CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"})
-        return ort.InferenceSession(model, options, providers=[cuda, CPU])
+        return ort.InferenceSession(model, options, providers=[(CUDA, cuda), CPU])

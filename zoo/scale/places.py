@@ -14,8 +14,8 @@ from typing import Any, overload
 
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.images import ImageSource
+from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.model import Model
-from pvae_zoo.runtime.sessions import Device
 from pvae_zoo.scale.image_task import ImageTask
 from pvae_zoo.scale.shards import Shard
 from pvae_zoo.scale.tasks import ItemT, Part, RowT_co, Task, Watch

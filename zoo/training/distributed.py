@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.runtime.devices import device_parts, named_gpus
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class World:
         if self.size > 1:
             dist.barrier()
 
-    def device(self, kind: str) -> torch.device:
-        """This process's device of a kind, "cpu" or "cuda".
+    def device(self, name: str) -> torch.device:
+        """This process's device: "cpu", "cuda" for the GPU of its own number, or "cuda:1" for one process alone.
 
         Raises:
             PvaeZooError: if there is no GPU for it.
         """
+        kind, number = device_parts(name)
         if kind != "cuda":
             return torch.device(kind)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -62,8 +64,13 @@ class World:
             )
         if self.local_rank >= count:
             raise PvaeZooError(f"{self.local_rank + 1} processes on this machine and {count} GPUs: start one for each")
-        torch.cuda.set_device(self.local_rank)
-        return torch.device("cuda", self.local_rank)
+        if number and self.size > 1:
+            raise PvaeZooError(f"--device {name}: {self.size} processes have a GPU each: use --device cuda")
+        if number >= count:
+            raise PvaeZooError(f"--device {name}: this machine has {named_gpus(count)}")
+        own = number or self.local_rank
+        torch.cuda.set_device(own)
+        return torch.device("cuda", own)
 
 
 @contextmanager

@@ -111,7 +111,8 @@ def test_cuda_that_loads_is_used_without_tf32(fake_cuda):
     asked = fake_cuda(loads=True)
     for device in ("cuda", "auto"):
         assert active_provider(open_session(b"", device)) == CUDA
-    assert all(providers[0] == (CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}) for providers in asked)
+    plain = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    assert all(providers[0] == (CUDA, plain) for providers in asked)
     assert active_provider(open_session(b"", "cpu")) == CPU
 
 
