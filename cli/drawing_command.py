@@ -31,10 +31,10 @@ from pvae_zoo.cli.options import (
 from pvae_zoo.cli.output import echo_json
 
 if TYPE_CHECKING:
+    from pvae_zoo.base.devices import Device
     from pvae_zoo.cli.inputs import Inputs
     from pvae_zoo.cli.target import Target
     from pvae_zoo.data.fit import Fit
-    from pvae_zoo.runtime.devices import Device
     from pvae_zoo.runtime.model import Model
 
 

@@ -124,7 +124,7 @@ seed_option = click.option(
 
 
 def _checked_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    from pvae_zoo.runtime.devices import device_parts
+    from pvae_zoo.base.devices import device_parts
 
     try:
         kind, _ = device_parts(value)

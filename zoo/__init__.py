@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pvae_zoo.base.errors import PvaeZooError
 
 if TYPE_CHECKING:
-    from pvae_zoo.runtime.devices import Device
+    from pvae_zoo.base.devices import Device
     from pvae_zoo.runtime.model import Model
     from pvae_zoo.runtime.networks import Images
     from pvae_zoo.screening.screen import Screen

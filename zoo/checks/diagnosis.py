@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 
 from pvae_zoo import __version__
+from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.sessions import (
     CPU,
     CUDA,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.checks.verification import Verification, verify_bundle
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.sessions import CUDA, cores, import_onnxruntime
 
 

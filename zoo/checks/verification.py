@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.checks.gaps import largest_gap
 from pvae_zoo.checks.step_vectors import StepVector, step_gap, step_vectors
 from pvae_zoo.contract.config import TensorSpec
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.grid import GridDraw, GridSampler
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import active_provider, open_session

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.runtime.devices import Device
 
 _OUT_OF_MEMORY = re.compile(
     r"Failed to allocate memory|out of memory|_STATUS_ALLOC_FAILED|CUDA failure 2\b|bad_?alloc", re.IGNORECASE

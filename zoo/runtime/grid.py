@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.plan import Arrays, Plan
 from pvae_zoo.runtime.sessions import CPU, active_provider, import_onnxruntime, open_session
 from pvae_zoo.runtime.wavefront import Order, canvas_rows, step_count

@@ -16,12 +16,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime import completion, latents
 from pvae_zoo.runtime.bounds import score
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.drawing import (
     PixelNoise,
     check_temperature,

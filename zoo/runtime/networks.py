@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian

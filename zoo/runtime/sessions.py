@@ -14,9 +14,9 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
+from pvae_zoo.base.devices import Device, check_cuda_number, device_parts
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import while_stopping
-from pvae_zoo.runtime.devices import Device, check_cuda_number, device_parts
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.images import ImageSource
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.scale.image_task import ImageTask
 from pvae_zoo.scale.shards import Shard

@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import prompt_stop
 from pvae_zoo.data.images import ImageSource
-from pvae_zoo.runtime.devices import Device
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.sessions import cores
 from pvae_zoo.scale.headers import Header, check_same, read_header

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+from pvae_zoo.base.devices import device_parts, named_gpus
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.runtime.devices import device_parts, named_gpus
 
 
 @dataclass(frozen=True)
