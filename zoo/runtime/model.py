@@ -47,6 +47,10 @@ SAMPLE_BYTES = {CPU: 384 << 20, CUDA: 3 << 30}
 """Memory for the images drawn at once, of the device: bounds that of drawing any number."""
 
 
+NLL_BATCH = {CPU: 64, CUDA: 1024}
+"""Images in memory while many are scored."""
+
+
 class Model:
     """A bundle's model on a device.
 
@@ -94,6 +98,11 @@ class Model:
         """Images that `sample` draws at once by itself."""
         fitting = SAMPLE_BYTES[self.provider] // self.networks.pixel_sampler.grid.bytes_per_image
         return min(SAMPLE_BATCH[self.provider], max(1, fitting))
+
+    @property
+    def nll_batch(self) -> int:
+        """Images that commands hand to `nll` at once by themselves."""
+        return NLL_BATCH[self.provider]
 
     def sample(
         self,
