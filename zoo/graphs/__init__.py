@@ -1,1 +1,1 @@
-"""Graphs made of graphs, with onnx alone: in other numbers, with images of another type. Nothing here runs one."""
+"""Graphs made of graphs, with onnx alone: in other numbers, several as one. Nothing here runs one."""

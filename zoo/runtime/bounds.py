@@ -44,7 +44,7 @@ def score(networks: Networks, images: Images, *, samples: int, seed: int, worker
         evaluate: Evaluate = partial(graph_by_graph, networks)
     else:
         scorer, workers = networks.device_scorer, IN_TURN
-        rows, evaluate = scorer.batch // samples, scorer.evaluate
+        rows, evaluate = scorer.images_at_once(len(images), samples), scorer.evaluate
     return score_pieces(networks, images, evaluate, max(1, rows), samples=samples, seed=seed, workers=workers)
 
 

@@ -33,6 +33,9 @@ SMALL_DRAWS_AT_ONCE = 1024
 
 VALUES_AT_ONCE = 1 << 20
 
+PIECES = 4
+"""That many images are cut into, if a piece still fills a GPU."""
+
 MEMORY_SHARE = 0.5
 """Of the free memory, for the tensors of a run: convolutions want work space, and no piece of memory fits exactly."""
 
@@ -82,6 +85,16 @@ class DeviceScorer:
             assert self._batch is not None
             return self._batch
 
+    def images_at_once(self, count: int, samples: int) -> int:
+        """Images to hand to `evaluate` at once, of ``count`` with so many draws each: a power of two.
+
+        No more than a run holds, and of many images a part, so that two threads have something to do in turn: this one
+        makes the noise of a piece and sums up the last one while the GPU works at that of the other.
+        """
+        batch = self.batch
+        part = _ceiling(math.ceil(count / PIECES))
+        return min(_floor(batch // samples), max(_floor(min(batch, DRAWS_AT_ONCE) // samples), part))
+
     def evaluate(
         self, images: NDArray[np.uint8], noise: Sequence[NDArray[np.float32]], samples: int, check: Check = lambda: None
     ) -> Evaluated:
@@ -100,8 +113,9 @@ class DeviceScorer:
         while done < len(images):
             batch = self.batch
             draws = math.ceil(samples / math.ceil(samples / batch))
-            some = slice(done, done + batch // draws)  # one image where its draws take more than a run
-            shape = self._filled(len(images[some]), _Shape(batch // draws, draws))
+            most = _Shape(_floor(batch // draws), draws)  # one image where its draws take more than a run
+            some = slice(done, done + most.images)
+            shape = self._filled(len(images[some]), most)
             try:
                 parts.append(self._drawn(images[some], [level[some] for level in eps], shape, check))
             except DeviceMemoryError:
@@ -152,7 +166,7 @@ class DeviceScorer:
         with self._lock:
             run = [shape.images for shape in self._shapes if shape.draws == most.draws]
             serving = [images for images in run if count <= images <= min(FILL * count, most.images)]
-            images = min(serving, default=min(most.images, 1 << (count - 1).bit_length()))
+            images = min(serving, default=min(most.images, _ceiling(count)))
             shape = _Shape(images, most.draws)
             self._shapes.add(shape)
             return shape
@@ -216,6 +230,11 @@ class DeviceScorer:
 def _gaussians(values: _Arrays) -> list[Gaussian]:
     """Of each level, from their means and logarithms of standard deviations in turn."""
     return [Gaussian(mean, log_std) for mean, log_std in zip(values[0::2], values[1::2], strict=True)]
+
+
+def _ceiling(count: int) -> int:
+    """The smallest power of two that is no less."""
+    return 1 << (count - 1).bit_length()
 
 
 def _floor(count: int) -> int:

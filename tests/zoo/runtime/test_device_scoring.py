@@ -114,6 +114,16 @@ def test_draws_are_the_same_in_any_batch_and_its_runs_have_one_shape(levels, gpu
     assert set(runs) == shapes and len(opened) == 1
 
 
+def test_many_images_are_cut_so_that_two_threads_take_turns(gates, gpu):
+    gpu(most=1024, batch=1024)
+    scorer = scorer_of(gates.bundle)
+    scorer.evaluate(some_images(gates.bundle, 1), [np.zeros((1, 3), np.float32)], 1)
+    device_scoring.DRAWS_AT_ONCE = 256  # put back by the fixture
+    found = [scorer.images_at_once(count, samples) for count, samples in [(100, 1), (1400, 1), (9000, 1), (100, 3)]]
+    assert found == [256, 512, 1024, 64]
+    assert scorer.images_at_once(9000, 3) == 256 and scorer.images_at_once(9, 5000) == 1
+
+
 def test_few_images_are_not_filled_up_to_a_whole_batch(gates, gpu):
     runs, _ = gpu(most=64, batch=64)
     scorer = scorer_of(gates.bundle)
@@ -130,7 +140,7 @@ def test_no_memory_left_halves_the_batch_and_is_said_once(levels, gpu, samples):
     scorer = scorer_of(levels.bundle)
     with pytest.warns(PvaeZooWarning) as said:
         found = scored(levels.bundle, scorer.evaluate, images, samples)
-    text = f"no memory left on the GPU for {16 - 16 % samples} draws at once: going on with smaller batches"
+    text = f"no memory left on the GPU for {16 if samples == 1 else 10} draws at once: going on with smaller batches"
     assert [str(warning.message) for warning in said] == [text]
     assert_alike(found, expected)
     assert scorer.batch == 2 and len(opened) >= 3  # each time all memory is given back
