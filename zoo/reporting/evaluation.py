@@ -185,7 +185,7 @@ def evaluate(
     """
     order = chosen_images(len(images), limit, seed)
     nll, reconstruction, kl, iwae = [], [], [], []
-    batch = model.nll_batch
+    batch = max(BATCH, model.nll_batch // samples)  # more on a GPU, where that is soon done
     for start in range(0, len(order), batch):
         scores = model.nll(images.read(order[start : start + batch], None), samples=samples, seed=seed)
         nll.append(scores.nll_nats)
