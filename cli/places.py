@@ -95,7 +95,7 @@ def leave_parts(
     count, failed, name = sum(part.count for part in parts), sum(part.failed for part in parts), chosen.bundle.name
     if isinstance(place, OneShard):
         path, shards = parts[0].path, place.shard.of
-        how = "was there already" if parts[0].was_there else f"scored on {chosen.model.provider}"
+        how = "was there already" if parts[0].was_there else f"scored on {chosen.model.where}"
         state = f"shard {place.shard} {how}"
     else:
         path, shards = place.folder, len(parts)

@@ -67,6 +67,16 @@ class Model:
         self.provider = self.networks.provider
 
     @property
+    def device(self) -> Device:
+        """What computes: "cpu", "cuda" or "cuda:1"; never "auto"."""
+        return self.networks.device
+
+    @property
+    def where(self) -> str:
+        """The provider, and the GPU if it is not the first: "CUDAExecutionProvider on cuda:1"."""
+        return f"{self.provider} on {self.device}" if ":" in self.device else self.provider
+
+    @property
     def name(self) -> str:
         return self.bundle.name
 

@@ -46,6 +46,7 @@ def fake_cuda(monkeypatch):
             SessionOptions=ort.SessionOptions,
             InferenceSession=Session,
             get_available_providers=lambda: [CUDA, CPU],
+            set_default_logger_severity=lambda severity: None,
         )
         monkeypatch.setattr(sessions, "import_onnxruntime", lambda: fake)
         return asked
