@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 _OPTIONS = (
     shard_option,
     click.option("--out", "-o", metavar="DIR", help="Where --shard and --ray write their parts, for pvae-zoo merge."),
-    click.option("--ray", "use_ray", is_flag=True, help="Work on Ray; all nodes must share the folder of --out."),
+    click.option(
+        "--ray",
+        "use_ray",
+        is_flag=True,
+        help="Work on Ray, on CPUs, or with --device cuda on a GPU for each of --workers; all nodes must share the "
+        "folder of --out.",
+    ),
     click.option(
         "--ray-address",
         metavar="ADDRESS",
@@ -68,6 +74,10 @@ def place_options(command: Command) -> Command:
         if (out is None) == (shard is not None or use_ray):
             raise click.UsageError(
                 "--out DIR goes with --shard and --ray, which write parts there: give both or neither"
+            )
+        if use_ray and ":" in options["device"]:
+            raise click.UsageError(
+                f"--ray gives each worker a GPU of its own: use --device cuda, not {options['device']}"
             )
         if not use_ray:
             refuse("workers", "per_part", "ray_address", because="nothing runs on Ray: add --ray, or omit it")

@@ -51,7 +51,7 @@ class Model:
 
     Args:
         bundle: the graphs and their contract.
-        device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
+        device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads; all cores of this process by default.
 
     Graphs are read, checked and opened when they are first needed; what is not what was published is refused then.

@@ -57,8 +57,11 @@ class Networks:
 
     Args:
         bundle: the graphs and their contract.
-        device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
+        device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads.
+
+    Attributes:
+        device: what "auto" became, once `provider` has been asked for.
     """
 
     def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
@@ -217,9 +220,8 @@ class Networks:
         Raises:
             PvaeZooError: if it fails on a GPU; `DeviceMemoryError` if the memory there is used up.
         """
-        session = self.session(role)
-        with device_failures(device_of(session)):
-            outputs: list[Any] = session.run(names, feed, run_options())
+        with device_failures(self.device):
+            outputs: list[Any] = self.session(role).run(names, feed, run_options())
         return outputs
 
 
