@@ -23,6 +23,10 @@ ARENA = (
 )
 WHILE_OPENING = f"[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: {ARENA}"
 BLAS = "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; hostname=vm ; file=cuda_stream_handle.cc ; line=60 ;"
+CAPTURE = (
+    "[ONNXRuntimeError] : 1 : FAIL : This session cannot use the graph capture feature as requested by the user  as all "
+    "compute graph nodes have not been partitioned to the CUDAExecutionProvider"
+)
 GONE = "The provided device id doesn't match any available GPUs on the machine."
 
 
@@ -54,7 +58,9 @@ def test_memory_that_is_used_up_is_an_error_of_its_own(error):
 def test_what_is_not_of_the_gpu_is_left_as_it_is(gates):
     session = open_session(gates.bundle.read_graph("prior"), "auto")
     assert device_of(session) == "cpu"
-    for device, error in (("cpu", Fail(KERNEL)), ("auto", Fail(KERNEL)), ("cuda", KeyError("of ours"))):
+    for device, error in (
+        ("cpu", Fail(KERNEL)), ("auto", Fail(KERNEL)), ("cuda", KeyError("of ours")), ("cuda", Fail(CAPTURE)),
+    ):  # fmt: skip
         with pytest.raises(type(error)), device_failures(device):
             raise error
     with pytest.raises(InvalidArgument), device_failures("cuda"):  # the graph's, on any device
