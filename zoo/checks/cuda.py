@@ -172,7 +172,8 @@ def _with_libraries(version: str) -> str:
 def _remedy(why: str) -> str:
     version = installed_distributions().get("onnxruntime-gpu", "")
     if "no kernel image" in why:
-        return f"onnxruntime-gpu {version} has no kernels for this GPU: try {_OF_CUDA_12}, made for CUDA 12, if it is an old one"
+        older = f"try {_OF_CUDA_12}, made for CUDA 12, if it is an old one"
+        return f"onnxruntime-gpu {version} has no kernels for this GPU: {older}"
     return f"run {_with_libraries(version)}, update the NVIDIA driver, or use --device cpu"
 
 

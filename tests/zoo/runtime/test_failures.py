@@ -24,8 +24,8 @@ ARENA = (
 WHILE_OPENING = f"[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: {ARENA}"
 BLAS = "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; hostname=vm ; file=cuda_stream_handle.cc ; line=60 ;"
 CAPTURE = (
-    "[ONNXRuntimeError] : 1 : FAIL : This session cannot use the graph capture feature as requested by the user  as all "
-    "compute graph nodes have not been partitioned to the CUDAExecutionProvider"
+    "[ONNXRuntimeError] : 1 : FAIL : This session cannot use the graph capture feature as requested by the user  as "
+    "all compute graph nodes have not been partitioned to the CUDAExecutionProvider"
 )
 GONE = "The provided device id doesn't match any available GPUs on the machine."
 
