@@ -27,6 +27,7 @@ _LIBRARIES = {
     "cuDNN 9 (libcudnn.so.9)": "libcudnn.so.9",
     "cuBLAS of CUDA {major} (libcublas.so.{major})": "libcublas.so.{major}",
     "the runtime of CUDA {major} (libcudart.so.{major})": "libcudart.so.{major}",
+    "cuRAND (libcurand.so.10)": "libcurand.so.10",
 }
 _PACKAGES = ("cublas", "cuda-runtime", "cudnn", "curand", "cufft", "cuda-nvrtc")
 """NVIDIA's libraries on PyPI: ``nvidia-cublas-cu12`` of CUDA 12; of 13 ``nvidia-cublas``, but ``nvidia-cudnn-cu13``."""
@@ -172,8 +173,7 @@ def _with_libraries(version: str) -> str:
 def _remedy(why: str) -> str:
     version = installed_distributions().get("onnxruntime-gpu", "")
     if "no kernel image" in why:
-        older = f"try {_OF_CUDA_12}, made for CUDA 12, if it is an old one"
-        return f"onnxruntime-gpu {version} has no kernels for this GPU: {older}"
+        return f"onnxruntime-gpu {version} has no kernels for this GPU, but for those since Turing: use --device cpu"
     return f"run {_with_libraries(version)}, update the NVIDIA driver, or use --device cpu"
 
 

@@ -64,8 +64,7 @@ def test_a_provider_that_loads_and_fails_at_its_first_run_is_a_problem(machine):
     found = machine(failing)
     state = "loads, but fails at its first run: Gemm gemm_1: CUDA failure 209: no kernel image is available"
     assert found.state == state and found.cuda_graphs == "" and found.nodes_on_cpu == {}
-    older = 'try pip install "onnxruntime-gpu[cuda,cudnn]<1.27", made for CUDA 12, if it is an old one'
-    remedy = f"onnxruntime-gpu 1.31.1 has no kernels for this GPU: {older}"
+    remedy = "onnxruntime-gpu 1.31.1 has no kernels for this GPU, but for those since Turing: use --device cpu"
     assert found.problems == (f"{CUDA} {state}: {remedy}",)
 
 
