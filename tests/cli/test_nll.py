@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 import pvae_zoo
+from pvae_zoo.runtime import device_scoring
+from pvae_zoo.runtime.networks import Networks
+from pvae_zoo.runtime.sessions import CUDA, Placement, import_onnxruntime, open_session
 
 INTERRUPT = """
 import os, signal
@@ -322,3 +325,43 @@ def test_a_precision_that_is_not_to_be_had_is_refused_before_anything_is_scored(
         "or score tiny, which it was made of\n"
     )
     assert run("nll", "--model", "./half", "--trust", folder).exit_code == 0
+
+
+class Full:
+    """A session, all of whose memory is taken by more than four draws."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def run(self, names, feed, options):
+        if len(feed["rows"]) > 4:
+            raise import_onnxruntime().capi.onnxruntime_pybind11_state.Fail(
+                "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0"
+            )
+        return self.session.run(names, feed, options)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_the_road_of_a_gpu_gives_the_figures_and_says_once_that_memory_is_short(
+    run, model, folder, monkeypatch, samples
+):
+    """All of it but the GPU: the graph that scores runs on the CPU."""
+    spoil(folder)
+    line = ["nll", "--model", model, folder, "--samples", samples, "--json"]
+    expected = report(run(*line), code=3)
+    monkeypatch.setattr(Networks, "provider", CUDA)
+    monkeypatch.setattr(device_scoring, "placement", lambda session: Placement("cuda"))
+    monkeypatch.setattr(device_scoring, "device_of", lambda session: "cuda")
+    monkeypatch.setattr(device_scoring, "open_session", lambda *args: Full(open_session(*args)))
+    result = run(*line)
+    found = report(result, code=3)
+    assert found["provider"] == CUDA and found["mean"]["nll_nats"] == pytest.approx(
+        expected["mean"]["nll_nats"], abs=1e-4
+    )
+    for one, other in zip(found["images"], expected["images"], strict=True):
+        assert one.keys() == other.keys() and one.get("reason") == other.get("reason")
+        if "nll_nats" in one:
+            assert one["nll_nats"] == pytest.approx(other["nll_nats"], abs=1e-4)
+            assert one.get("iwae_nll_nats", 0) == pytest.approx(other.get("iwae_nll_nats", 0), abs=1e-4)
+    notes = [text for text in result.stderr.splitlines() if text.startswith("Note: ")]
+    assert len(notes) == 1 and "no memory left on the GPU for " in notes[0]

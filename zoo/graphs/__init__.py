@@ -1,1 +1,1 @@
-"""Graphs made of graphs, with onnx alone: in other numbers, several as one. Nothing here runs one."""
+"""ONNX graphs built, rewritten in other numbers, and grown at run time, with onnx alone. Nothing here runs one."""

@@ -22,7 +22,7 @@ from pvae_zoo.base.gpu_memory import free_bytes
 from pvae_zoo.contract.config import BundleConfig
 from pvae_zoo.runtime.failures import DeviceMemoryError, device_failures
 from pvae_zoo.runtime.scoring import Evaluated, Gaussian
-from pvae_zoo.runtime.sessions import CudaOptions, open_session, placement, run_options
+from pvae_zoo.runtime.sessions import CudaOptions, device_of, open_session, placement, run_options
 from pvae_zoo.runtime.side_by_side import Check
 
 DRAWS_AT_ONCE = 256
@@ -155,7 +155,7 @@ class DeviceScorer:
         names = [*self._of_images, *self._of_draws]
         with self._lock:
             session = self._opened()
-            with device_failures(self._where(session)):
+            with device_failures(device_of(session)):
                 values = session.run(names, feed, run_options())
         q, drawn = values[: len(self._of_images)], values[len(self._of_images) :]
         drawn = [value.reshape(*shape, *value.shape[1:])[:count, :taken] for value in drawn]
@@ -220,11 +220,6 @@ class DeviceScorer:
                     warnings.warn(text, PvaeZooWarning, stacklevel=3)
                 self._halved = True
             return True
-
-    def _where(self, session: Any) -> Device:
-        """The device by the name that it has in errors, also where "auto" led to it."""
-        where = placement(session)
-        return f"cuda:{where.number}" if where.number else where.name
 
 
 def _gaussians(values: _Arrays) -> list[Gaussian]:

@@ -71,6 +71,7 @@ def gpu(monkeypatch):
 
         monkeypatch.setattr(device_scoring, "open_session", open_small)
         monkeypatch.setattr(device_scoring, "placement", lambda session: Placement("cuda"))
+        monkeypatch.setattr(device_scoring, "device_of", lambda session: "cuda")
         monkeypatch.setattr(device_scoring, "free_bytes", lambda number: None)
         monkeypatch.setattr(device_scoring, "DRAWS_AT_ONCE", batch)
         monkeypatch.setattr(device_scoring, "SMALL_DRAWS_AT_ONCE", batch)
