@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "wavefront", "raster", "fixed-point"]),
     default="auto",
     show_default=True,
-    help="Order of the pixels: a wavefront, one by one, or all at once until none changes; auto is the faster one.",
+    help="Each pixel once in slanted lines, one by one, or all at once until none changes; auto is the faster way.",
 )
 @click.option("--trace", metavar="FILE", help="Show the first images being painted, in a .gif.")
 @draw_batch_option

@@ -125,7 +125,7 @@ class FixedPointSampler:
 
         drawn = side_by_side(work, list(enumerate(parts)), self.workers)
         passes = tuple(count for _, count in drawn)
-        _log.info("%s", _words(len(what.uniforms), passes))
+        _log.info("%s", _words(len(what.uniforms), passes), extra={"passes": passes})
         return Settled(np.concatenate([images for images, _ in drawn]).astype(np.uint8, copy=False), passes)
 
     def _settled(self, some: _Some, most: int, report: Callable[[int], None]) -> tuple[NDArray[Any], int]:
