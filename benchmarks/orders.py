@@ -70,7 +70,7 @@ class Row:
         least, most, ratio = min(self.passes), max(self.passes), self.fixed_point_seconds / self.wavefront_seconds
         passes = f"{least}" if least == most else f"{least} to {most}"
         equal = f"{self.equal} of {self.images}"
-        return self.model, str(self.pixels), str(self.images), passes, f"{ratio:.2g} x", equal, self.faster
+        return self.model, str(self.pixels), str(self.images), passes, f"{ratio:.3g} x", equal, self.faster
 
 
 def measure(model: Model, images: int, seconds: float = 60) -> Row:

@@ -59,7 +59,7 @@ class Settled:
 
 
 class FixedPointSampler:
-    """Drives the graph of `pvae_zoo.runtime.fixed_point_graph`.
+    """Drives the graph of `pvae_zoo.graphs.fixed_point`.
 
     Args:
         bundle: its ``decoder.onnx`` is verified on opening.
@@ -73,7 +73,7 @@ class FixedPointSampler:
     """
 
     def __init__(self, bundle: Bundle, device: Device = "cpu", workers: int = 1, multiple: int = 1) -> None:
-        from pvae_zoo.runtime.fixed_point_graph import fixed_point_graph, numbers_per_image
+        from pvae_zoo.graphs.fixed_point import fixed_point_graph, numbers_per_image
 
         self.name, self.image = bundle.name, bundle.config.image
         self.image_type = bundle.config.image_type

@@ -11,8 +11,9 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.conversion.convert import convert
 from pvae_zoo.export.bundle import halved, write_bundle
+from pvae_zoo.graphs import fixed_point as graphs
 from pvae_zoo.graphs.builder import GraphBuilder
-from pvae_zoo.runtime import fixed_point, fixed_point_graph, latents, noise
+from pvae_zoo.runtime import fixed_point, latents, noise
 from pvae_zoo.runtime.fixed_point import FixedPointSampler
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.networks import Networks
@@ -163,9 +164,7 @@ def implied(bundle, images, context, uniforms):
 @pytest.mark.parametrize("name", model_names())
 def test_the_graphs_of_the_zoo_are_grown_whole_and_without_what_only_scores(name):
     bundle = open_bundle(name)
-    grown = onnx.load_from_string(
-        fixed_point_graph.fixed_point_graph(bundle.read_graph("decoder"), bundle.config.image, name)
-    )
+    grown = onnx.load_from_string(graphs.fixed_point_graph(bundle.read_graph("decoder"), bundle.config.image, name))
     onnx.checker.check_model(grown, full_check=True)
     assert [tensor.name for tensor in grown.graph.output] == ["next_image", "changed"]
     assert not {"Log", "Softplus", "ReduceMax"} & {node.op_type for node in grown.graph.node}
@@ -176,7 +175,7 @@ def test_the_graphs_of_the_zoo_are_grown_whole_and_without_what_only_scores(name
 def test_a_graph_whose_logits_cannot_be_found_is_refused(gates, colour):
     for tiny, other in [(gates, colour), (colour, gates)]:
         with pytest.raises(PvaeZooError, match=r"odd: the logits cannot be found in decoder\.onnx.*--order wavefront"):
-            fixed_point_graph.fixed_point_graph(tiny.bundle.read_graph("decoder"), other.bundle.config.image, "odd")
+            graphs.fixed_point_graph(tiny.bundle.read_graph("decoder"), other.bundle.config.image, "odd")
 
 
 def test_a_graph_that_is_not_causal_is_no_endless_loop(gates, monkeypatch):
@@ -198,7 +197,7 @@ def test_a_graph_that_is_not_causal_is_no_endless_loop(gates, monkeypatch):
         b.output(ones, "changed", "int64", ["N"])
         return b.build({}).SerializeToString()
 
-    monkeypatch.setattr(fixed_point_graph, "fixed_point_graph", toggling)
+    monkeypatch.setattr(graphs, "fixed_point_graph", toggling)
     networks = Networks(gates.bundle, "cpu", 1)
     networks.fixed_point_sampler = FixedPointSampler(gates.bundle)
     with pytest.raises(PvaeZooError, match=r"do not settle.*--order wavefront"):
