@@ -1,1 +1,1 @@
-"""Nodes of ONNX graphs, for those that are exported and those that are grown at run time."""
+"""ONNX graphs built, rewritten in other numbers, and grown at run time, with onnx alone. Nothing here runs one."""
