@@ -17,6 +17,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.graphs.drawing import Drawing
+from pvae_zoo.graphs.rewriting import parsed
 
 IMAGE, CONTEXT = "image", "context"
 _AFTER_BINARY = ("Neg", "Max", "Min", "Softplus")
@@ -39,7 +40,7 @@ def fixed_point_graph(decoder: bytes, image: ImageShape, name: str) -> bytes:
     Raises:
         PvaeZooError: if the logits cannot be found in it.
     """
-    model = onnx.load_from_string(decoder)
+    model = parsed(decoder, f"{name}: decoder.onnx")
     logits = _logits(model, image, name)
     taken = {tensor.name: tensor for tensor in model.graph.input}
     drawing = _drawing(logits, image, taken[IMAGE].type.tensor_type.elem_type)

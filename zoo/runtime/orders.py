@@ -38,7 +38,9 @@ class Faster:
 MEASURED = (
     Faster("cpu", 28 * 28, 1, "wavefront"),
     Faster("cpu", 28 * 28, 16, "wavefront"),
+    Faster("cpu", 28 * 28, 64, "wavefront"),
     Faster("cpu", 64 * 64, 1, "wavefront"),
+    Faster("cpu", 64 * 64, 4, "wavefront"),
 )
 """All rows of ``benchmarks/ORDERS.md``. None is of CUDA yet."""
 

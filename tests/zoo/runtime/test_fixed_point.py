@@ -16,7 +16,7 @@ from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.runtime import fixed_point, latents, noise
 from pvae_zoo.runtime.fixed_point import FixedPointSampler
 from pvae_zoo.runtime.model import Model
-from pvae_zoo.runtime.networks import Networks
+from pvae_zoo.runtime.networks import ROWS, Networks
 from pvae_zoo.runtime.sampler import PixelDraw
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.sources.registry import model_names, open_bundle
@@ -87,6 +87,9 @@ def test_images_that_have_settled_are_left_out(make_tiny, monkeypatch):
     model.sample(21, order="fixed-point")
     assert sizes[0] == 21 and len(sizes) > 1
     assert all(after <= before // 2 for before, after in pairwise(sizes))
+    sizes.clear()
+    Model(make_tiny(image=(3, 7, 6, 5), latents=3).bundle, "cpu", threads=1).sample(37, order="fixed-point")
+    assert sizes[0] == 48 and not any(rows % ROWS for rows in sizes)
 
 
 def test_two_levels_report_every_step_and_value_never_going_back(levels, caplog):
