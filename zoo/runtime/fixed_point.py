@@ -36,6 +36,7 @@ from pvae_zoo.runtime.sessions import (
     CPU,
     CudaOptions,
     certain_provider,
+    device_of,
     import_onnxruntime,
     open_session,
     placement,
@@ -79,8 +80,7 @@ class FixedPointSampler:
         self.image_type = bundle.config.image_type
         model = fixed_point_graph(bundle.read_graph("decoder"), self.image, self.name)
         self.session, self.graphs = _opened(model, device)
-        self.place = placement(self.session)
-        self.device = "cuda" if device == "auto" and self.place.name == "cuda" else device
+        self.place, self.device = placement(self.session), device_of(self.session)
         on_cpu = self.place.name == "cpu"
         self.workers, self.multiple = (workers, multiple) if on_cpu else (1, 1)
         fitting = AT_ONCE[self.place.name] // numbers_per_image(model)
@@ -263,11 +263,10 @@ def _opened(model: bytes, device: Device) -> tuple[Any, bool]:
         return open_session(model, device), False
     try:
         session = open_session(model, device, cuda=CudaOptions(graphs=True))
-    except PvaeZooError:
-        raise
-    except Exception:
-        with device_failures(device):
-            return open_session(model, device), False
+    except Exception as error:
+        if "graph capture" not in str(error):
+            raise
+        return open_session(model, device), False
     return session, placement(session).name == "cuda"
 
 
