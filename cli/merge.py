@@ -57,7 +57,7 @@ def _merge_scores(folder: Path, out: str | None, as_json: bool) -> None:
 
     parts = ScoredParts(folder)
     header = parts.header
-    head = {"model": header.model, "provider": header.provider, "samples": header.samples, "seed": header.seed}
+    head = {name: getattr(header, name) for name in ("model", "provider", "precision", "samples", "seed")}
     if out is None:
         summary = print_scores(head, parts.rows(), levels=header.levels, as_json=as_json)
     else:

@@ -26,6 +26,7 @@ from pvae_zoo.cli.scores import print_scores
 
 if TYPE_CHECKING:
     from pvae_zoo.data.fit import Fit
+    from pvae_zoo.runtime.precisions import ScorePrecision
     from pvae_zoo.scale.places import Place
 
 
@@ -43,7 +44,15 @@ if TYPE_CHECKING:
 )
 @seed_option
 @fit_options
-@batch_size_option(64, "Images in memory at once.")
+@batch_size_option(None, "Images in memory at once, which changes no figure.  [default: 64, on a GPU 1024]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What the networks compute in: tf32 is for NVIDIA GPUs. If it is not float32, the first 16 images are scored "
+    "in float32 too, and the difference is printed.",
+)
 @place_options
 @device_option
 @threads_option
@@ -54,7 +63,8 @@ def nll_command(
     samples: int,
     seed: int,
     fit: Fit,
-    batch_size: int,
+    batch_size: int | None,
+    precision: ScorePrecision,
     place: Place,
     device: str,
     threads: int | None,
@@ -67,26 +77,41 @@ def nll_command(
     figures of an image depend on nothing but the image, the model and the seed, so the work may be cut anywhere. Ctrl-C
     and SIGTERM leave the rows that stand there; with --shard or --ray the same command goes on after them.
 
+    --precision float16 takes the bundle as it is, in the numbers that pvae-zoo convert would give it, and writes
+    nothing. With --json, float32_bits_per_dim of an image is its figure in float32, and precision_difference has the
+    images that were scored in both, mean_bits_per_dim (of what the other precision is larger by) and
+    largest_bits_per_dim (without its sign); with --shard and --ray these are the first 16 images of each part.
+
     \b
     Example:
         pvae-zoo nll digits/
         pvae-zoo nll 'digits/7*.png' more.zip --samples 64 --json
         pvae-zoo nll photos/ --resize --convert --binarize 128
+        pvae-zoo nll photos/ --device cuda --precision tf32
         pvae-zoo nll digits/ --shard 3/8 --out parts/
         pvae-zoo nll digits/ --ray --workers 8 --out parts/
     """
     from pvae_zoo.data.images import find_images
-    from pvae_zoo.scale.places import Here, run
+    from pvae_zoo.runtime.precisions import check_precision
+    from pvae_zoo.scale.places import Here, OnRay, run
     from pvae_zoo.scale.scoring import Scoring
 
-    task = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size)
+    task = Scoring(samples=samples, seed=seed, fit=fit, batch_size=batch_size, precision=precision)
     sources = find_images(paths, say_repeats)
     chosen = choose_model(model, device, threads)
     refuse_idle_fits(chosen.bundle.config.image)
+    # What runs on Ray's nodes is known there.
+    check_precision(precision, chosen.bundle, None if isinstance(place, OnRay) else chosen.model.provider)
     if not isinstance(place, Here):
         leave_parts(task, chosen, sources, place, as_json=as_json)
         return
-    head = {"model": chosen.bundle.name, "provider": chosen.model.provider, "samples": samples, "seed": seed}
+    head = {
+        "model": chosen.bundle.name,
+        "provider": chosen.model.provider,
+        "precision": precision,
+        "samples": samples,
+        "seed": seed,
+    }
     # Rows on a terminal are progress enough.
     with watched("images", shown=as_json or not sys.stdout.isatty()) as watch:
         rows = run(task, chosen, sources, place, watch)

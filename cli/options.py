@@ -179,7 +179,7 @@ latent_temperature_option = click.option(
 paths_argument = click.argument("paths", nargs=-1, required=True)
 
 
-def batch_size_option(default: int, what: str) -> Callable[[Command], Command]:
+def batch_size_option(default: int | None, what: str) -> Callable[[Command], Command]:
     """``--batch-size``, which bounds the memory and changes no result."""
     return click.option(
         "--batch-size", type=click.IntRange(min=1), default=default, show_default=True, metavar="N", help=what

@@ -7,14 +7,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import IO, TYPE_CHECKING, Any
 
 from pvae_zoo.base.printable import spelled
 from pvae_zoo.cli.output import echo, finite
 
 if TYPE_CHECKING:
-    from pvae_zoo.runtime.score_files import Figures, Row, Summary
+    from pvae_zoo.runtime.score_files import Figures, PrecisionDifference, Row, Summary
 
+_USUAL = "float32"
 _IN_MEMORY = 1 << 20
 
 
@@ -24,7 +26,7 @@ def print_scores(
     """Print rows and their mean.
 
     Args:
-        head: model, provider, samples and seed.
+        head: model, provider, precision, samples and seed.
         rows: printed as they come, except as JSON, which is printed whole.
         levels: of latents.
         file: standard output unless given.
@@ -41,9 +43,21 @@ def print_scores(
     if as_json:
         _print_json(head, counted(), summary, file)
     else:
-        echo(f"{head['model']} on {head['provider']}", err=True)
+        numbers = "" if head["precision"] == _USUAL else f" in {head['precision']}"
+        echo(f"{head['model']} on {head['provider']}{numbers}", err=True)
         _print_table(counted(), summary, levels, head["samples"], file)
+        if summary.difference is not None:
+            echo(difference_line(summary.difference, head["precision"]), file=file)
     return summary
+
+
+def difference_line(difference: PrecisionDifference, precision: str) -> str:
+    """What another precision than float32 changed, in words."""
+    count = difference.images
+    return (
+        f"{precision} less float32, {count} image{'s' * (count != 1)} scored in both: "
+        f"{difference.mean_bits_per_dim:+.6f} bits/dim in the mean, {difference.largest_bits_per_dim:.6f} at most"
+    )
 
 
 def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: int, file: IO[str] | None) -> None:
@@ -84,6 +98,9 @@ def _print_json(head: dict[str, Any], rows: Iterable[Row], summary: Summary, fil
             "count": summary.count,
             "failed": summary.failed,
         }
-        text.write('\n], "mean": ' + json.dumps(finite(mean)) + "}\n")
+        text.write('\n], "mean": ' + json.dumps(finite(mean)))
+        if summary.difference is not None:
+            text.write(', "precision_difference": ' + json.dumps(finite(asdict(summary.difference))))
+        text.write("}\n")
         text.seek(0)
         shutil.copyfileobj(text, file or sys.stdout)

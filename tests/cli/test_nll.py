@@ -7,6 +7,9 @@ import pytest
 from PIL import Image
 
 import pvae_zoo
+from pvae_zoo.runtime import device_scoring
+from pvae_zoo.runtime.networks import Networks
+from pvae_zoo.runtime.sessions import CUDA, Placement, import_onnxruntime, open_session
 
 INTERRUPT = """
 import os, signal
@@ -18,6 +21,22 @@ def nll(self, *args, **options):
         os.kill(os.getpid(), signal.SIGINT)
     return real(self, *args, **options)
 Model.nll = nll
+"""
+
+INTERRUPT_A_READER = """
+import os, signal, time
+from pvae_zoo.data.fit import Fit
+from pvae_zoo.runtime import score_files
+score_files.CUDA = score_files.CPU
+real, calls = Fit.read, []
+def read(self, *args):
+    calls.append(1)
+    if len(calls) == 4:
+        os.kill(os.getpid(), signal.SIGINT)
+    if len(calls) > 3:
+        time.sleep(0.2)
+    return real(self, *args)
+Fit.read = read
 """
 
 
@@ -46,13 +65,8 @@ def spoil(folder):
 def test_the_figures_are_the_librarys_and_the_schema_is_as_documented(run, model, folder, digits):
     scores = pvae_zoo.load(model).nll(digits, seed=2)
     found = report(run("nll", "--model", model, folder, "--seed", 2, "--json"))
-    assert list(found) == ["model", "provider", "samples", "seed", "images", "mean"]
-    assert (found["model"], found["provider"], found["samples"], found["seed"]) == (
-        "tiny",
-        "CPUExecutionProvider",
-        1,
-        2,
-    )
+    head = {"model": "tiny", "provider": "CPUExecutionProvider", "precision": "float32", "samples": 1, "seed": 2}
+    assert list(found) == [*head, "images", "mean"] and {name: found[name] for name in head} == head
     for index, row in enumerate(found["images"]):
         assert row == {
             "path": str(folder / f"{'abcde'[index]}.png"),
@@ -189,6 +203,12 @@ def test_an_interrupt_prints_no_half_document(spawn, model, folder, files):
     assert done.returncode == 130 and len(done.stdout.splitlines()) == 3  # the head and what was scored
 
 
+def test_an_interrupt_while_a_thread_reads_ahead_ends_the_command(spawn, model, folder):
+    done = spawn("nll", "--model", model, folder, "--batch-size", 3, before=INTERRUPT_A_READER)
+    assert done.returncode == 130 and done.stderr.splitlines()[-1] == "Interrupted"
+    assert len(done.stdout.splitlines()) <= 4
+
+
 def test_only_a_batch_of_images_is_in_memory(run, model, folder, monkeypatch):
     from pvae_zoo.runtime.model import Model
 
@@ -241,3 +261,107 @@ def test_parts_of_other_options_are_not_mixed(run, model, folder):
     assert run(*options, "2/2", "--enlarge").exit_code == 0
     mixed = run("merge", "parts/")
     assert mixed.exit_code == 1 and "enlarge" in mixed.stderr
+
+
+def test_another_precision_says_how_it_differs(run, model, folder, digits):
+    scores, half = (pvae_zoo.load(model).nll(digits, precision=precision) for precision in ("float32", "float16"))
+    gaps = half.bits_per_dim - scores.bits_per_dim
+    found = report(run("nll", "--model", model, folder, "--precision", "float16", "--json", "--batch-size", 2))
+    assert found["precision"] == "float16" and list(found)[-1] == "precision_difference"
+    assert [row["bits_per_dim"] for row in found["images"]] == pytest.approx(list(half.bits_per_dim))
+    assert [row["float32_bits_per_dim"] for row in found["images"]] == list(scores.bits_per_dim)
+    assert found["precision_difference"] == {
+        "images": 5,
+        "mean_bits_per_dim": pytest.approx(gaps.mean(), abs=1e-12),
+        "largest_bits_per_dim": pytest.approx(np.abs(gaps).max(), abs=1e-12),
+    }
+    assert np.abs(gaps).max() > 1e-9
+    table = run("nll", "--model", model, folder, "--precision", "float16")
+    assert table.stderr == "tiny on CPUExecutionProvider in float16\n"
+    assert table.stdout.splitlines()[-1] == (
+        f"float16 less float32, 5 images scored in both: {gaps.mean():+.6f} bits/dim in the mean, "
+        f"{np.abs(gaps).max():.6f} at most"
+    )
+
+
+def test_only_the_first_images_are_scored_in_both_precisions(run, model, folder):
+    for index in range(20):
+        shutil.copy(folder / "a.png", folder / f"x{index:02}.png")
+    found = report(run("nll", "--model", model, folder, "--precision", "float16", "--json", "--batch-size", 7))
+    both = ["float32_bits_per_dim" in row for row in found["images"]]
+    assert both == [True] * 16 + [False] * 9 and found["precision_difference"]["images"] == 16
+
+
+def test_parts_keep_their_precision(run, model, folder):
+    options = ["nll", "--model", model, folder, "--precision", "float16"]
+    plain = run(*options, "--json")
+    for shard in ("1/2", "2/2"):
+        assert run(*options, "--out", "parts/", "--shard", shard).exit_code == 0
+    assert run("merge", "parts/", "--json").stdout == plain.stdout
+    assert run("merge", "parts/").stdout == run(*options).stdout
+    again = run("nll", "--model", model, folder, "--out", "parts/", "--shard", "1/2")
+    assert again.exit_code == 1 and "of another run, precision float16 there and float32 here" in again.stderr
+
+
+def test_parts_from_before_there_was_a_precision_are_read(run, model, folder, tmp_path):
+    assert run("nll", "--model", model, folder, "--out", "parts/", "--shard", "1/1").exit_code == 0
+    (part,) = (tmp_path / "parts").iterdir()
+    text = part.read_text()
+    assert '"precision": "float32", ' in text
+    part.write_text(text.replace('"precision": "float32", ', ""))
+    assert run("merge", "parts/").stdout == run("nll", "--model", model, folder).stdout
+
+
+def test_a_precision_that_is_not_to_be_had_is_refused_before_anything_is_scored(run, model, folder, tmp_path):
+    result = run("nll", "--model", model, folder, "--precision", "tf32")
+    assert (result.exit_code, result.stdout) == (1, "") and result.stderr == (
+        "Error: --precision tf32 is for NVIDIA GPUs, and this runs on CPUExecutionProvider: add --device cuda, or "
+        "leave it out\n"
+    )
+    assert run("convert", model, "--precision", "float16", "--out", "half").exit_code == 0
+    result = run("nll", "--model", "./half", "--trust", folder, "--precision", "float16")
+    assert (result.exit_code, result.stdout) == (1, "") and result.stderr.endswith(
+        "Error: --precision float16: tiny-float16 is converted to float16 and computes in that: leave out --precision, "
+        "or score tiny, which it was made of\n"
+    )
+    assert run("nll", "--model", "./half", "--trust", folder).exit_code == 0
+
+
+class Full:
+    """A session, all of whose memory is taken by more than four draws."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def run(self, names, feed, options):
+        if len(feed["rows"]) > 4:
+            raise import_onnxruntime().capi.onnxruntime_pybind11_state.Fail(
+                "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0"
+            )
+        return self.session.run(names, feed, options)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_the_road_of_a_gpu_gives_the_figures_and_says_once_that_memory_is_short(
+    run, model, folder, monkeypatch, samples
+):
+    """All of it but the GPU: the graph that scores runs on the CPU."""
+    spoil(folder)
+    line = ["nll", "--model", model, folder, "--samples", samples, "--json"]
+    expected = report(run(*line), code=3)
+    monkeypatch.setattr(Networks, "provider", CUDA)
+    monkeypatch.setattr(device_scoring, "placement", lambda session: Placement("cuda"))
+    monkeypatch.setattr(device_scoring, "device_of", lambda session: "cuda")
+    monkeypatch.setattr(device_scoring, "open_session", lambda *args: Full(open_session(*args)))
+    result = run(*line)
+    found = report(result, code=3)
+    assert found["provider"] == CUDA and found["mean"]["nll_nats"] == pytest.approx(
+        expected["mean"]["nll_nats"], abs=1e-4
+    )
+    for one, other in zip(found["images"], expected["images"], strict=True):
+        assert one.keys() == other.keys() and one.get("reason") == other.get("reason")
+        if "nll_nats" in one:
+            assert one["nll_nats"] == pytest.approx(other["nll_nats"], abs=1e-4)
+            assert one.get("iwae_nll_nats", 0) == pytest.approx(other.get("iwae_nll_nats", 0), abs=1e-4)
+    notes = [text for text in result.stderr.splitlines() if text.startswith("Note: ")]
+    assert len(notes) == 1 and "no memory left on the GPU for " in notes[0]

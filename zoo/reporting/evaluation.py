@@ -185,14 +185,15 @@ def evaluate(
     """
     order = chosen_images(len(images), limit, seed)
     nll, reconstruction, kl, iwae = [], [], [], []
-    for start in range(0, len(order), BATCH):
-        scores = model.nll(images.read(order[start : start + BATCH], None), samples=samples, seed=seed)
+    batch = max(BATCH, model.nll_batch // samples)  # more on a GPU, where that is soon done
+    for start in range(0, len(order), batch):
+        scores = model.nll(images.read(order[start : start + batch], None), samples=samples, seed=seed)
         nll.append(scores.nll_nats)
         reconstruction.append(scores.reconstruction_nats)
         kl.append(scores.kl_nats)
         if scores.iwae_nll_nats is not None:
             iwae.append(scores.iwae_nll_nats)
-        progress(min(start + BATCH, len(order)), len(order))
+        progress(min(start + batch, len(order)), len(order))
     nll_nats = np.concatenate(nll)
     count = len(nll_nats)
     return Evaluation(

@@ -34,8 +34,9 @@ from pvae_zoo.runtime.drawing import (
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.orders import PixelOrder
+from pvae_zoo.runtime.precisions import FLOAT32, ScorePrecision, check_precision
 from pvae_zoo.runtime.scoring import Gaussian, Scores
-from pvae_zoo.runtime.sessions import CPU, CUDA, cores
+from pvae_zoo.runtime.sessions import CPU, CUDA, CudaOptions, cores
 
 Level = Literal["top", "bottom", "pixels"]
 
@@ -46,6 +47,10 @@ SAMPLE_BYTES = {CPU: 384 << 20, CUDA: 3 << 30}
 """Memory for the images drawn at once, of the device: bounds that of drawing any number."""
 
 
+NLL_BATCH = {CPU: 64, CUDA: 1024}
+"""Images in memory while many are scored."""
+
+
 class Model:
     """A bundle's model on a device.
 
@@ -53,6 +58,7 @@ class Model:
         bundle: the graphs and their contract.
         device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads; all cores of this process by default.
+        cuda: how CUDA computes the graphs of whole images.
 
     Graphs are read, checked and opened when they are first needed; what is not what was published is refused then.
 
@@ -60,11 +66,18 @@ class Model:
         PvaeZooError: if onnxruntime or the device is missing.
     """
 
-    def __init__(self, bundle: Bundle, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device = "auto",
+        threads: int | None = None,
+        cuda: CudaOptions = CudaOptions(),  # noqa: B008
+    ) -> None:
         self.bundle = bundle
         self.threads = threads or cores()
-        self.networks = Networks(bundle, device, self.threads)
+        self.networks = Networks(bundle, device, self.threads, cuda)
         self.provider = self.networks.provider
+        self._scoring: dict[ScorePrecision, Networks] = {}
 
     @property
     def device(self) -> Device:
@@ -95,6 +108,11 @@ class Model:
         """Images that `sample` draws at once by itself."""
         fitting = SAMPLE_BYTES[self.provider] // self.networks.pixel_sampler.grid.bytes_per_image
         return min(SAMPLE_BATCH[self.provider], max(1, fitting))
+
+    @property
+    def nll_batch(self) -> int:
+        """Images that commands hand to `nll` at once by themselves."""
+        return NLL_BATCH[self.provider]
 
     def sample(
         self,
@@ -147,16 +165,21 @@ class Model:
         steps = partial(draw_steps, self.networks, order=order)
         return draw_in_slices(n, batch_size or self.sample_batch, draw, steps, progress)
 
-    def nll(self, images: Images, *, samples: int = 1, seed: int = 0) -> Scores:
+    def nll(self, images: Images, *, samples: int = 1, seed: int = 0, precision: ScorePrecision = FLOAT32) -> Scores:
         """Score images.
 
-        The figures of an image depend on nothing but the image, the model, ``samples`` and ``seed``: neither on the
-        images beside it nor on ``threads``.
+        The figures of an image depend on nothing but the image, the model, ``samples``, ``seed`` and ``precision``:
+        neither on the images beside it (on CUDA by rounding alone) nor on ``threads``.
 
         Args:
             images: uint8 ``(N, C, H, W)`` with values ``0 .. levels - 1``.
             samples: draws of z an image; more than one add the importance-weighted bound.
             seed: of the draws.
+            precision: that the networks compute in: "float32", "tf32" on CUDA, or "float16", as
+                ``pvae-zoo convert --precision float16`` has it. Sums, densities and KLs are float64 always.
+
+        Raises:
+            PvaeZooError: if the bundle or the device does not have that precision.
 
         Example:
             >>> scores = model.nll(images, samples=2)
@@ -165,8 +188,18 @@ class Model:
         """
         self._check(images)
         _check_at_least(1, "samples", samples)
-        workers = self.threads if self.provider == CPU else 1
-        return score(self.networks.single_threaded, images, samples=samples, seed=seed, workers=workers)
+        networks = self._scoring_in(precision).single_threaded
+        return score(networks, images, samples=samples, seed=seed, workers=self.threads)
+
+    def _scoring_in(self, precision: ScorePrecision) -> Networks:
+        check_precision(precision, self.bundle, self.provider)
+        if precision == FLOAT32:
+            return self.networks
+        if precision not in self._scoring:
+            base = self.networks
+            self._scoring[precision] = Networks(self.bundle, base.device, self.threads, base.cuda, precision)
+            self._scoring[precision].provider = self.provider
+        return self._scoring[precision]
 
     def encode(self, images: Images) -> list[Gaussian]:
         """The posterior of each level, bottom first, of uint8 ``(N, C, H, W)``.

@@ -7,6 +7,7 @@ how.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -16,15 +17,18 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.device_scoring import DeviceScorer
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.fixed_point import FixedPointSampler
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.orders import Chosen, PixelOrder, chosen_order
+from pvae_zoo.runtime.precisions import FLOAT32, ScorePrecision, in_float16
 from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
 from pvae_zoo.runtime.sessions import (
     CPU,
     CUDA,
+    CudaOptions,
     active_provider,
     certain_provider,
     device_of,
@@ -61,13 +65,24 @@ class Networks:
         bundle: the graphs and their contract.
         device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads.
+        cuda: how CUDA computes the graphs of whole images.
+        precision: that the graphs of whole images compute in; those of steps are what they are.
 
     Attributes:
         device: what "auto" became, once `provider` has been asked for.
     """
 
-    def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device,
+        threads: int,
+        cuda: CudaOptions = CudaOptions(),  # noqa: B008
+        precision: ScorePrecision = FLOAT32,
+    ) -> None:
         self.bundle, self.device, self.threads = bundle, device, threads
+        self.cuda = replace(cuda, tf32=True) if precision == "tf32" else cuda
+        self.precision: ScorePrecision = precision
         self.config = bundle.config
         self.levels = len(bundle.config.latents)
         self._sessions: dict[str, Any] = {}
@@ -94,8 +109,18 @@ class Networks:
         """The onnxruntime session of a whole-image graph."""
         with self._opening:
             if role not in self._sessions:
-                self._sessions[role] = open_session(self.bundle.read_graph(role), self.device, self.threads)
+                self._sessions[role] = open_session(self.graph(role), self.device, self.threads, self.cuda)
             return self._sessions[role]
+
+    def graph(self, role: str) -> bytes:
+        """A whole-image graph, verified, in this precision."""
+        data = self.bundle.read_graph(role)
+        return in_float16(data, str(self.bundle.folder / f"{role}.onnx")) if self.precision == "float16" else data
+
+    @cached_property
+    def device_scorer(self) -> DeviceScorer:
+        """The graphs that score as one, for CUDA."""
+        return DeviceScorer(self.graph, self.config, self.device, self.cuda)
 
     @cached_property
     def single_threaded(self) -> Networks:
@@ -104,10 +129,10 @@ class Networks:
         onnxruntime's own threads cut a product of matrices where its size says, and the cut changes the last bits: on
         more than one thread a row's figures depend on how many rows there are.
         """
-        if self.threads == 1:
+        if self.threads == 1 or self.provider == CUDA:
             return self
         provider = self.provider
-        alone = Networks(self.bundle, self.device, 1)
+        alone = Networks(self.bundle, self.device, 1, self.cuda, self.precision)
         alone.provider = provider
         return alone
 

@@ -68,6 +68,23 @@ class Gaussian:
         return between
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What a model's graphs make of N images with K draws of the latents each, the draws of an image in a row.
+
+    Attributes:
+        posteriors: q(z_l|x) of each level, bottom first, of N images.
+        z: draws of each level, ``(N * K, *latent_shape)``.
+        priors: p(z_l|z_(l+1)) of each level at these draws, N * K; None stands for N(0, I).
+        log_prob: log p(x|z1) of every value, ``(N * K, C, H, W)``.
+    """
+
+    posteriors: list[Gaussian]
+    z: list[NDArray[np.float32]]
+    priors: list[Gaussian | None]
+    log_prob: NDArray[np.float32]
+
+
 def joined(parts: Sequence[Gaussian]) -> Gaussian:
     """The Gaussians of several batches as those of one."""
     return Gaussian(np.concatenate([p.mean for p in parts]), np.concatenate([p.log_std for p in parts]))

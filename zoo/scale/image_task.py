@@ -12,7 +12,6 @@ from pvae_zoo import __version__
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.images import ImageSource
 from pvae_zoo.runtime.model import Model
-from pvae_zoo.runtime.score_files import BATCH
 from pvae_zoo.scale.headers import Header, RowT, names_digest
 from pvae_zoo.scale.parts import write_part
 from pvae_zoo.scale.shards import Shard
@@ -24,10 +23,11 @@ class ImageTask(ABC, Generic[RowT]):
     """What is done to image files, here, shard by shard or on Ray.
 
     Attributes:
-        batch_size: images in memory at once, and rows that are put on the disk at once; it changes no row.
+        batch_size: images in memory at once, and rows that are put on the disk at once; it changes no row. By itself
+            `Model.nll_batch`.
     """
 
-    batch_size: int = BATCH
+    batch_size: int | None = None
 
     @abstractmethod
     def rows(self, model: Model, items: Sequence[ImageSource], watch: Watch) -> Iterator[RowT]:
@@ -63,7 +63,8 @@ class ImageTask(ABC, Generic[RowT]):
         def missing(done: int) -> Iterator[RowT]:
             return self.rows(model, sources[done:], watch.of(len(sources), before=done))
 
-        return write_part(folder, header, missing, batch_size=self.batch_size, progress=watch.at)
+        batch_size = self.batch_size or model.nll_batch
+        return write_part(folder, header, missing, batch_size=batch_size, progress=watch.at)
 
 
 def stated(bundle: Bundle, provider: str, sources: Sequence[ImageSource], shard: Shard) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.data.fit import Fit
 from pvae_zoo.data.images import ImageSource
 from pvae_zoo.runtime.model import Model
-from pvae_zoo.runtime.score_files import Row, score_files
+from pvae_zoo.runtime.precisions import FLOAT32, ScorePrecision
+from pvae_zoo.runtime.score_files import COMPARED, Row, score_files
 from pvae_zoo.scale.headers import Header
 from pvae_zoo.scale.image_task import ImageTask, stated
 from pvae_zoo.scale.merge import Parts
@@ -25,6 +26,7 @@ class ScoreHeader(Header[Row]):
 
     Attributes:
         levels: of latents, for the columns of the table.
+        precision: of the networks; parts from before there was a choice are float32.
     """
 
     prefix: ClassVar[str] = "part"
@@ -39,6 +41,7 @@ class ScoreHeader(Header[Row]):
     enlarge: bool = False
     invert: bool = False
     prepare: bool = False
+    precision: str = FLOAT32
 
     @classmethod
     def row(cls, data: dict[str, Any]) -> Row:
@@ -52,6 +55,7 @@ class Scoring(ImageTask[Row]):
     samples: int = 1
     seed: int = 0
     fit: Fit = field(default_factory=Fit)
+    precision: ScorePrecision = FLOAT32
 
     def rows(self, model: Model, items: Sequence[ImageSource], watch: Watch) -> Iterator[Row]:
         return score_files(
@@ -61,6 +65,8 @@ class Scoring(ImageTask[Row]):
             samples=self.samples,
             seed=self.seed,
             batch_size=self.batch_size,
+            precision=self.precision,
+            compared=max(0, COMPARED - watch.before),
         )
 
     def header(self, bundle: Bundle, provider: str, sources: Sequence[ImageSource], shard: Shard) -> ScoreHeader:
@@ -70,6 +76,7 @@ class Scoring(ImageTask[Row]):
             samples=self.samples,
             seed=self.seed,
             **asdict(self.fit),
+            precision=self.precision,
         )
 
 

@@ -12,6 +12,7 @@ from pvae_zoo.data.fit import Fit
 from pvae_zoo.data.images import ImageError, ImageSource
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.score_files import in_slices
+from pvae_zoo.runtime.sessions import CUDA
 from pvae_zoo.scale.headers import Header
 from pvae_zoo.scale.image_task import ImageTask, stated
 from pvae_zoo.scale.merge import Parts
@@ -74,7 +75,8 @@ class Screening(ImageTask[Row]):
             items,
             lambda source: self.fit.read(source, model.image),
             lambda images: iter(screen.findings(images)),
-            self.batch_size,
+            self.batch_size or model.nll_batch,
+            ahead=model.provider == CUDA,
         )
         for source, result, note in found:
             if isinstance(result, ImageError):

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from pvae_zoo.graphs.joined import scoring_graph, scoring_roles
 from pvae_zoo.runtime.assignment import (
     CpuNodesWarning,
     Node,
@@ -16,6 +17,7 @@ from pvae_zoo.runtime.assignment import (
     record_nodes,
     warn_of_nodes_elsewhere,
 )
+from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.sessions import CPU, CUDA
 from pvae_zoo.sources.registry import model_names, open_bundle
 
@@ -111,6 +113,16 @@ def test_cuda_has_a_kernel_for_every_node(name):
         model = onnx.load_from_string(bundle.read_graph(role))
         assert lacking(model) == [], role
         assert not CPU_PREFERRED & {node.op_type for node in model.graph.node}, role
+
+
+@pytest.mark.parametrize("name", ["mnist", "lsun"])
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_cuda_has_a_kernel_for_every_node_of_the_graph_that_scores(name, precision):
+    networks = Networks(open_bundle(name), "cpu", 1, precision=precision)
+    parts = {role: onnx.load_from_string(networks.graph(role)) for role in scoring_roles(networks.levels)}
+    model = scoring_graph(parts, networks.levels)
+    onnx.checker.check_model(model, full_check=True)
+    assert lacking(model) == [] and not CPU_PREFERRED & {node.op_type for node in model.graph.node}
 
 
 def small_graph(operator, element, **attributes):

@@ -9,6 +9,7 @@ from pvae_zoo.contract.architecture import ImageShape
 from pvae_zoo.data.images import ImageSource
 from pvae_zoo.runtime.score_files import Figures, Row, Summary, score_files
 from pvae_zoo.runtime.scoring import Scores
+from pvae_zoo.runtime.sessions import CPU
 
 
 def rows(count, samples=3, offset=0.0):
@@ -47,7 +48,7 @@ def test_what_the_scores_compute_is_computed_once_a_batch(monkeypatch):
     monkeypatch.setattr(Scores, "nll_nats", property(lambda self: computed.append(len(self)) or original(self)))
     values = np.arange(50.0)
     scores = Scores(ImageShape(channels=1, height=2, width=2, levels=2), values, values[:, None], None, images)
-    model = SimpleNamespace(threads=1, nll=lambda images, **options: scores)
+    model = SimpleNamespace(threads=1, provider=CPU, nll=lambda images, **options: scores)
     sources = [ImageSource(str(index), Path(str(index))) for index in range(50)]
     scored = list(score_files(model, sources, lambda source: (images[0], None), batch_size=50))
     assert [row.figures.nll_nats for row in scored] == list(2 * values) and len(computed) <= 2
