@@ -72,8 +72,11 @@ def _print_table(rows: Iterable[Row], summary: Summary, levels: int, samples: in
         cells = [f"{figures.bits_per_dim:.4f}", *(f"{value:.2f}" for value in values)]
         return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
 
-    echo("  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH", file=file)
+    heading = "  ".join(head.rjust(width) for head, width in zip(heads, widths, strict=True)) + "  PATH"
     for row in rows:
+        if heading:  # over a row, not over an error in place of the first one
+            echo(heading, file=file)
+            heading = ""
         blank = "error".rjust(widths[0]).ljust(sum(widths) + 2 * len(widths) - 2)
         note = f" ({row.note})" if row.note else ""
         path = spelled(row.path)  # a part may have come from anywhere

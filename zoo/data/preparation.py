@@ -31,7 +31,7 @@ def prepared(
     """A picture as the model takes it, and what was done to it, in order.
 
     Args:
-        picture: mode L or RGB; turned into grey for a model of one channel.
+        picture: mode L or RGB; turned into grey for a model of one channel, into RGB for one of three.
         image: the model's shape and levels.
         threshold: of models with two levels, 1 to 255: values from it on are white.
         enlarge: blow up what has less than half of the pixels that are needed, too.
@@ -46,6 +46,8 @@ def prepared(
     if image.channels == 1 and picture.mode != "L":
         picture = picture.convert("L")
         done.append("grey")
+    elif image.channels == 3:
+        picture = picture.convert("RGB")  # of grey: the file's note says that it is
     if image.levels == 2 and image.channels == 1:
         return _as_digit(np.asarray(picture, np.uint8), image, threshold, enlarge, done)
     if picture.size != (image.width, image.height):

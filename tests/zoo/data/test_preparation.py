@@ -73,6 +73,13 @@ def test_a_colour_model_gets_the_middle(read):
     assert read(photo.crop((0, 0, 16, 16)), image)[1] is None
 
 
+def test_a_grey_photo_becomes_colour_for_a_colour_model(read):
+    image = ImageShape(channels=3, height=16, width=16, levels=256)
+    values, note = read(Image.linear_gradient("L"), image)
+    assert values.shape == (3, 16, 16) and np.array_equal(values[0], values[2]) and np.ptp(values) > 200
+    assert note == "grey, converted to RGB; prepared: the middle of 256x256 as 16x16"
+
+
 def test_all_that_is_needed_is_named_at_once(read):
     def said(fit):
         found = read(seven(), fit=fit)
