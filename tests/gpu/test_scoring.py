@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pvae_zoo.base.errors import PvaeZooWarning
-from pvae_zoo.base.gpu_memory import free_bytes
+from pvae_zoo.base.nvidia import free_bytes
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.sessions import CUDA, CudaOptions, import_onnxruntime
 from pvae_zoo.sources.registry import open_bundle

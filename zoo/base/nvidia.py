@@ -42,9 +42,8 @@ class Driver:
 
 def nvidia_driver() -> Driver | None:
     """The driver of this machine; None without one."""
-    try:
-        library = ctypes.CDLL(_DRIVER)
-    except OSError:
+    library = _library()
+    if library is None:
         return None
     version, count = ctypes.c_int(), ctypes.c_int()
     library.cuDriverGetVersion(ctypes.byref(version))  # needs no start of the driver
@@ -53,6 +52,40 @@ def nvidia_driver() -> Driver | None:
     if code:
         return Driver(cuda, (), _error_name(library, code))
     return Driver(cuda, tuple(_gpu(library, number) for number in range(count.value)))
+
+
+def free_bytes(number: int = 0) -> int | None:
+    """Bytes that no process holds of a GPU; None where the driver does not tell.
+
+    It needs a context, and the primary one of the device is the one that onnxruntime computes in: asked while a session
+    is open, nothing is made for it.
+
+    Args:
+        number: N of ``cuda:N``.
+    """
+    driver = _library()
+    if driver is None:
+        return None
+    device, context, free, total = ctypes.c_int(), ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), number):
+        return None
+    if driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device):
+        return None
+    try:
+        if driver.cuCtxPushCurrent_v2(context):
+            return None
+        failed = driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+        driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+        return None if failed else free.value
+    finally:
+        driver.cuDevicePrimaryCtxRelease_v2(device)
+
+
+def _library() -> Any:
+    try:
+        return ctypes.CDLL(_DRIVER)
+    except OSError:
+        return None
 
 
 def _gpu(library: Any, number: int) -> Gpu:

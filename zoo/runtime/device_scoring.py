@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooWarning
-from pvae_zoo.base.gpu_memory import free_bytes
+from pvae_zoo.base.nvidia import free_bytes
 from pvae_zoo.contract.config import BundleConfig
 from pvae_zoo.runtime.failures import DeviceMemoryError, device_failures
 from pvae_zoo.runtime.scoring import Evaluated, Gaussian

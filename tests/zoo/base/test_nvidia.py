@@ -2,7 +2,7 @@ import ctypes
 
 import pytest
 
-from pvae_zoo.base.gpu_memory import free_bytes
+from pvae_zoo.base.nvidia import free_bytes
 
 
 class Driver:
