@@ -45,7 +45,8 @@ CAPTURES = 96
 """CUDA graphs of a session, after which it is opened anew."""
 
 CAPTURES_FROM = (1, 31)
-"""The first onnxruntime whose kernels were looked into: GatherND of older ones reads host memory that is gone at replay."""
+"""The first onnxruntime whose kernels were looked into. In older ones GatherND copies from memory of the host, which is
+gone when a graph is replayed."""
 
 
 class DeviceSteps:

@@ -45,8 +45,14 @@ def test_tables_draw_what_bound_steps_draw_for_any_number_of_images_one_after_th
     by_tables, bound = StepSampler(tiny.bundle, strategy="tables"), StepSampler(tiny.bundle)
     draws = [(1, "wavefront", 0), (5, "wavefront", 0), (5, "wavefront", 9), (3, "raster", 0), (3, "wavefront", 2)]
     for count, order, first in draws:
-        what = pixel_draw(tiny.bundle, count, first, temperature=0.8)
-        expected, drawn = bound.draw(what, order=order), by_tables.draw(what, order=order)
+        what, steps = pixel_draw(tiny.bundle, count, first, temperature=0.8), []
+        context = what.context.copy()
+        expected = bound.draw(what, order=order)
+        drawn = by_tables.draw(what, order=order, progress=lambda *at, steps=steps: steps.append(at))
+        by_tables.draw(pixel_draw(tiny.bundle, count, 50), order=order)
+        assert np.array_equal(what.context, context)  # the memory of a draw is not its caller's
+        total = by_tables.steps(count, order)
+        assert steps == [(done, total) for done in range(1, total + 1)]
         assert np.array_equal(drawn.images, expected.images)
         # The last bit of a logarithm depends on how many rows there are (`test_sampler.py`), and filler is rows.
         np.testing.assert_allclose(drawn.log_prob, expected.log_prob, rtol=1e-5, atol=1e-6)

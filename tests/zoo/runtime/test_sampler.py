@@ -314,3 +314,17 @@ def test_a_config_that_disagrees_with_its_graph_is_refused(gates, copy_bundle):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(PvaeZooError, match=r"config\.json and decoder_step\.onnx disagree"):
         StepSampler(Bundle(folder))
+
+
+def test_a_draw_that_begins_amidst_another_has_canvases_of_its_own(gates):
+    steps, inner = StepSampler(gates.bundle), []
+    outer, other = make_draw(gates, 3)[1], make_draw(gates, 3, seed=4)[1]
+    expected = [StepSampler(gates.bundle).draw(what).images for what in (outer, other)]
+
+    def amidst(done, total):
+        if done == total // 2:
+            inner.append(steps.draw(other).images)
+
+    assert np.array_equal(steps.draw(outer, progress=amidst).images, expected[0])
+    assert np.array_equal(inner[0], expected[1])
+    assert np.array_equal(steps.draw(other).images, expected[1])
