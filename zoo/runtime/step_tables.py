@@ -81,16 +81,12 @@ def _each_position(value: ValueInfoProto) -> bool:
 
 def _want(graph: GraphProto) -> None:
     """Put the wanted values in the place of the first output, for all that reads it."""
-    import onnx
-
     name = graph.output[0].name
     index = next(index for index, node in enumerate(graph.node) if name in node.output)
     made = graph.node[index]
     made.output[list(made.output).index(name)] = f"{name}_drawn"
-    free = onnx.helper.make_node("IsNaN", [WANTED], [f"{WANTED}_free"])
-    chosen = onnx.helper.make_node("Where", [f"{WANTED}_free", f"{name}_drawn", WANTED], [name])
-    graph.node.insert(index + 1, chosen)
-    graph.node.insert(index + 1, free)
+    graph.node.insert(index + 1, _node("Where", [f"{WANTED}_free", f"{name}_drawn", WANTED], name))
+    graph.node.insert(index + 1, _node("IsNaN", [WANTED], f"{WANTED}_free"))
     described = graph.input.add()
     described.CopyFrom(graph.output[0])
     described.name = WANTED
@@ -98,23 +94,26 @@ def _want(graph: GraphProto) -> None:
 
 def _reading(inputs: Sequence[ValueInfoProto]) -> list[NodeProto]:
     """The rows of this step, and the published inputs at them."""
-    from onnx.helper import make_node
-
-    gathers = [make_node("Gather", [table_of(value.name), _ROWS], [value.name], axis=0) for value in inputs]
-    return [make_node("Add", [CURSOR, LANES], [_ROWS]), *gathers]
+    gathers = [_node("Gather", [table_of(value.name), _ROWS], value.name, axis=0) for value in inputs]
+    return [_node("Add", [CURSOR, LANES], _ROWS), *gathers]
 
 
 def _writing(outputs: Sequence[ValueInfoProto]) -> list[NodeProto]:
     """What was drawn, to its tables; and the next cursor."""
-    from onnx.helper import make_node
-
     tables = [(table_of(value.name), value.name) for value in outputs]
     return [
-        make_node("Unsqueeze", [_ROWS, _ONE], [_COLUMN]),
-        *(make_node("ScatterND", [table, _COLUMN, drawn], [next_of(table)]) for table, drawn in tables),
-        make_node("Gather", [_ROWS, _ZERO], [_FIRST], axis=0),
-        make_node("Add", [_FIRST, ADVANCE], [next_of(CURSOR)]),
+        _node("Unsqueeze", [_ROWS, _ONE], _COLUMN),
+        *(_node("ScatterND", [table, _COLUMN, drawn], next_of(table)) for table, drawn in tables),
+        _node("Gather", [_ROWS, _ZERO], _FIRST, axis=0),
+        _node("Add", [_FIRST, ADVANCE], next_of(CURSOR)),
     ]
+
+
+def _node(kind: str, inputs: Sequence[str], output: str, **attributes: int) -> NodeProto:
+    """A node that is called as what it makes."""
+    import onnx
+
+    return onnx.helper.make_node(kind, inputs, [output], name=f"make.{output}", **attributes)
 
 
 def _declare(graph: GraphProto, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> None:
