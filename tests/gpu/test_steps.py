@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import pvae_zoo
+from pvae_zoo.graphs.step_tables import next_of
 from pvae_zoo.runtime import device_steps
 from pvae_zoo.runtime.device_steps import SIZES
 from pvae_zoo.runtime.grid import uncaptured
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import CUDA, active_provider, import_onnxruntime, open_session
-from pvae_zoo.runtime.step_tables import next_of
 from pvae_zoo.sources.registry import model_names, open_bundle
 
 pytestmark = pytest.mark.gpu

@@ -1,7 +1,7 @@
 """Drawing a grid without coming back to the host between its steps.
 
 Everything lies on the device at addresses that stay: the inputs of all steps as tables, the canvases, what was drawn,
-and the cursor by which the grown step graph finds its way (`pvae_zoo.runtime.step_tables`). Steps have one of `SIZES`
+and the cursor by which the grown step graph finds its way (`pvae_zoo.graphs.step_tables`). Steps have one of `SIZES`
 shapes. So each shape is captured as a CUDA graph once, and a step is one launch; what was drawn comes back once, when
 all are done.
 
@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import StepSpec, TensorSpec
+from pvae_zoo.graphs.step_tables import ADVANCE, CURSOR, LANES, WANTED, next_of, table_of, with_tables
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.sessions import CUDA, CudaOptions, active_provider, import_onnxruntime, open_session, placement
-from pvae_zoo.runtime.step_tables import ADVANCE, CURSOR, LANES, WANTED, next_of, table_of, with_tables
 from pvae_zoo.runtime.wavefront import Order, canvas_rows
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvae_zoo.contract.config import CanvasSpec, ContextSpec, Geometry, StepSpec
+from pvae_zoo.graphs.step_tables import CURSOR, next_of, table_of, with_tables
 from pvae_zoo.runtime import device_steps, noise
 from pvae_zoo.runtime.device_steps import SIZES, DeviceSteps
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, uncaptured
@@ -16,7 +17,6 @@ from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
 from pvae_zoo.runtime.sessions import CUDA, open_session
-from pvae_zoo.runtime.step_tables import CURSOR, next_of, table_of, with_tables
 from pvae_zoo.runtime.wavefront import canvas_rows
 from pvae_zoo.sources.registry import open_bundle
 

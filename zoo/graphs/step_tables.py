@@ -23,7 +23,7 @@ Every node that is added has a kernel on CUDA at opset 13, for the types that it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,8 +109,8 @@ def _writing(outputs: Sequence[ValueInfoProto]) -> list[NodeProto]:
     ]
 
 
-def _node(kind: str, inputs: Sequence[str], output: str, **attributes: int) -> NodeProto:
-    """A node that is called as what it makes."""
+def _node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> NodeProto:
+    """A node that is called after what it makes."""
     import onnx
 
     return onnx.helper.make_node(kind, inputs, [output], name=f"make.{output}", **attributes)
