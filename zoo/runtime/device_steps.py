@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pvae_zoo.runtime.grid import GridDraw
 
 SIZES = 3
-"""Shapes of steps, at most, and so captures of a draw: a fourth saves 2 % of the rows of `lsun`."""
+"""Shapes of steps, at most, and so captures of a draw (`pvae_zoo.runtime.plan` says what filler that leaves)."""
 
 UNSEEN = 16
 """Steps that are begun before the host waits for them, so that a GPU never waits for the host."""
@@ -47,6 +47,8 @@ CAPTURES = 96
 CAPTURES_FROM = (1, 31)
 """The first onnxruntime whose kernels were looked into. In older ones GatherND copies from memory of the host, which is
 gone when a graph is replayed."""
+
+_REFUSED = re.compile(r"This session cannot use the graph capture[^():\n]*")
 
 
 class DeviceSteps:
@@ -89,7 +91,8 @@ class DeviceSteps:
             DeviceMemoryError: if the memory of the device is used up; that of earlier draws is free then.
             PvaeZooError: of anything else that went wrong there.
         """
-        on = "cuda" if active_provider(self.session) == CUDA else "cpu"
+        where = placement(self.session)
+        on = f"{where.name}:{where.number}" if where.number else where.name
         with self._lock:  # two draws at once would share their memory
             try:
                 with device_failures(on):
@@ -101,12 +104,14 @@ class DeviceSteps:
     def _prepared(self, what: GridDraw, order: Order) -> _Draw:
         """The memory of the last draw if it has the same shapes, or else its own, filled."""
         key = (len(what), order, threading.get_ident())  # captures are of a thread
-        if self._kept is None or self._kept[0] != key:
-            self._kept = None  # before others are taken
+        kept, self._kept = self._kept, None  # to be kept again once it is whole
+        if kept is None or kept[0] != key:
+            del kept  # before other memory is taken
             numbers = None if self.uncaptured else self._captures()
-            self._kept = key, _Draw(self.session, Plan(self.spec, len(what), order, SIZES), self._drawn, numbers)
-        self._kept[1].fill(what)
-        return self._kept[1]
+            kept = key, _Draw(self.session, Plan(self.spec, len(what), order, SIZES), self._drawn, numbers)
+        kept[1].fill(what)
+        self._kept = kept
+        return kept[1]
 
     def _captures(self) -> list[int]:
         """A number for each capture of a draw."""
@@ -120,13 +125,11 @@ class DeviceSteps:
 
 @dataclass
 class _Size:
-    """Runs of one shape: what they are bound to, and the options of the first run and of those after it."""
+    """Runs of one shape."""
 
-    rows: int
     binding: Any
     advance: Any
-    first: Any
-    later: Any
+    options: Any
 
 
 class _Draw:
@@ -164,7 +167,7 @@ class _Draw:
         try:
             for number, step in enumerate(self.plan.steps, 1):
                 size = self.sizes[step.stop - step.start]
-                self.session.run_with_iobinding(size.binding, size.later)
+                self.session.run_with_iobinding(size.binding, size.options)
                 if number % UNSEEN == 0:
                     wait()
                 step_done()
@@ -190,11 +193,10 @@ class _Draw:
             for name in self.written:
                 binding.bind_ortvalue_output(next_of(name), self.values[name])
             number = self.captures[index] if self.captures else None
-            size = _Size(rows, binding, advance, _options(number), _options(number, later=True))
             if self.captures:
-                self.session.run_with_iobinding(binding, size.first)
+                self.session.run_with_iobinding(binding, _options(number))
                 advance.update_inplace(np.array([rows]))
-            self.sizes[rows] = size
+            self.sizes[rows] = _Size(binding, advance, _options(number, waits=False))
 
     def _put(self, name: str, values: NDArray[Any]) -> None:
         if name in self.values:
@@ -216,9 +218,10 @@ def _open(model: bytes, device: Device) -> tuple[Any, str | None]:
         try:
             session = open_session(model, device, cuda=CudaOptions(graphs=True))
         except Exception as error:
-            if "graph capture" not in str(error):
+            refused = _REFUSED.search(str(error))
+            if refused is None:
                 raise
-            reason = (str(error).splitlines() or [""])[0]
+            reason = refused[0]
         else:
             if active_provider(session) == CUDA:
                 return session, None
@@ -227,12 +230,17 @@ def _open(model: bytes, device: Device) -> tuple[Any, str | None]:
     return session, reason if active_provider(session) == CUDA else "the CPU has none"
 
 
-def _options(number: int | None, later: bool = False) -> Any:
-    """Options of runs that are captured and replayed under a number; None for runs that are neither."""
+def _options(number: int | None, waits: bool = True) -> Any:
+    """Options of runs that are captured and replayed under a number; None for runs that are neither.
+
+    Args:
+        number: of the capture.
+        waits: for the GPU, before a run returns.
+    """
     if number is None:
         return None
     options = import_onnxruntime().RunOptions()
     options.add_run_config_entry("gpu_graph_id", str(number))
-    if later:
+    if not waits:
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
     return options

@@ -86,13 +86,10 @@ def test_real_models_draw_the_same_bits():
 
 
 class Capturing:
-    """A session that does with a run what onnxruntime does when it captures: more than one run for the first.
-
-    The first run under each number is three, and so are those of a binding that was not the first of its number.
-    """
+    """A session that does what onnxruntime does when it captures: the first run under a number is three."""
 
     def __init__(self, session):
-        self.session, self.numbers = session, {}
+        self.session, self.numbers, self.interrupts_at = session, {}, None
 
     def __getattr__(self, name):
         return getattr(self.session, name)
@@ -101,6 +98,9 @@ class Capturing:
         number = options.get_run_config_entry("gpu_graph_id")
         runs = 1 if number in self.numbers else 3
         assert self.numbers.setdefault(number, binding) is binding  # replays write where the first run wrote
+        if len(self.numbers) == self.interrupts_at:
+            self.interrupts_at = None
+            raise KeyboardInterrupt
         for _ in range(runs):
             self.session.run_with_iobinding(binding, options)
 
@@ -172,6 +172,15 @@ def test_an_interrupted_draw_leaves_the_next_one_right(gates):
     assert np.array_equal(by_tables.draw(what).images, StepSampler(gates.bundle).draw(what).images)
 
 
+def test_an_interrupted_capture_leaves_the_next_draw_right(gates, capturing):
+    by_tables, what = StepSampler(gates.bundle, strategy="tables"), pixel_draw(gates.bundle, 2)
+    (session,) = capturing
+    session.interrupts_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        by_tables.draw(what)
+    assert np.array_equal(by_tables.draw(what).images, StepSampler(gates.bundle).draw(what).images)
+
+
 def test_what_a_step_writes_no_later_node_reads(tiny):
     """By its place in the graph: the cursor is read before it is written, and what is drawn is only written."""
     graph = onnx.load_model_from_string(with_tables(tiny.bundle.read_graph("decoder_step"))).graph
@@ -234,7 +243,7 @@ def test_a_session_that_cannot_capture_is_opened_without_and_says_why(gates, mon
 
     def refusing(model, device, cuda=None):
         if cuda is not None:
-            raise RuntimeError(refusal)
+            raise RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : {refusal}")
         return _OnCuda()
 
     monkeypatch.setattr(device_steps, "open_session", refusing)
