@@ -29,7 +29,15 @@ from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.graphs.step_tables import ADVANCE, CURSOR, LANES, WANTED, next_of, table_of, with_tables
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.plan import Plan
-from pvae_zoo.runtime.sessions import CUDA, CudaOptions, active_provider, import_onnxruntime, open_session, placement
+from pvae_zoo.runtime.sessions import (
+    CUDA,
+    CudaOptions,
+    active_provider,
+    device_of,
+    import_onnxruntime,
+    open_session,
+    placement,
+)
 from pvae_zoo.runtime.wavefront import Order, canvas_rows
 
 if TYPE_CHECKING:
@@ -91,11 +99,9 @@ class DeviceSteps:
             DeviceMemoryError: if the memory of the device is used up; that of earlier draws is free then.
             PvaeZooError: of anything else that went wrong there.
         """
-        where = placement(self.session)
-        on = f"{where.name}:{where.number}" if where.number else where.name
         with self._lock:  # two draws at once would share their memory
             try:
-                with device_failures(on):
+                with device_failures(device_of(self.session)):
                     return self._prepared(what, order).run(step_done)
             except PvaeZooError:
                 self._kept = None
