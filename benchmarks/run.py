@@ -15,6 +15,7 @@ from pathlib import Path
 import commands
 import sampling
 import teacher_forced
+from machine import processor
 
 import pvae_zoo
 from pvae_zoo.base.atomic import atomic_write
@@ -33,7 +34,7 @@ def main() -> None:
         "# Benchmarks",
         "",
         f"`python benchmarks/run.py --model {arguments.model}`, pvae-zoo {pvae_zoo.__version__}, "
-        f"{pvae_zoo.load(arguments.model).threads} cores of {_processor()}, Python {platform.python_version()}.",
+        f"{pvae_zoo.load(arguments.model).threads} cores of {processor()}, Python {platform.python_version()}.",
     ]
     for name in arguments.only.split(","):
         lines += ["", f"## {name.capitalize()}", "", "| what | measured | wanted |", "|---|---|---|"]
@@ -44,16 +45,6 @@ def main() -> None:
     if not arguments.quick and arguments.only == ",".join(SECTIONS):
         name = "RESULTS.md" if arguments.model == "mnist" else f"RESULTS-{arguments.model}.md"
         atomic_write(FOLDER / name, ("\n".join(lines) + "\n").encode())
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ def _refuse_empty(ctx: click.Context, args: Sequence[str]) -> None:
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="pvae-zoo %(version)s")
-def cli() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say on stderr how the work went, as the passes of a fixed point.")
+def cli(verbose: bool) -> None:
     """Trained PixelVAEs over onnxruntime: samples, latent codes and a likelihood for every image.
 
     An error is one line; with PVAE_ZOO_DEBUG=1 in the environment its traceback stands before it.
@@ -117,6 +118,10 @@ def cli() -> None:
         pvae-zoo sample --n 16
         pvae-zoo nll images/
     """
+    if verbose:
+        from pvae_zoo.cli.verbose import listen
+
+        listen()
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pvae_zoo.runtime.model import Model
+    from pvae_zoo.runtime.wavefront import Order
     from pvae_zoo.scale.places import Chosen, OneShard
     from pvae_zoo.scale.sampling import Drawing
     from pvae_zoo.scale.shards import Shard
@@ -51,10 +52,10 @@ if TYPE_CHECKING:
 @click.option("--columns", type=click.IntRange(min=1), metavar="N", help="Images in a row of the PNG.")
 @click.option(
     "--order",
-    type=click.Choice(["wavefront", "raster"]),
-    default="wavefront",
+    type=click.Choice(["auto", "wavefront", "raster", "fixed-point"]),
+    default="auto",
     show_default=True,
-    help="Order of the pixels: raster is slower and draws the same.",
+    help="Each pixel once in slanted lines, one by one, or all at once until none changes; auto is the faster way.",
 )
 @click.option("--trace", metavar="FILE", help="Show the first images being painted, in a .gif.")
 @draw_batch_option
@@ -105,6 +106,10 @@ def sample_command(
         raise click.UsageError("--columns is for a grid: give --out a name that ends in .png")
     if shard is not None and (trace is not None or kind != "folder"):
         raise click.UsageError("--shard writes one PNG an image: give --out a folder with a final /, and no --trace")
+    if trace is not None and order == "fixed-point":
+        raise click.UsageError("--trace shows pixels one after the other: choose --order wavefront or raster with it")
+    if trace is not None and order == "auto":
+        order = "wavefront"
     check_target(out)
     refuse_idle_grid_options(out)
     if kind == "folder":
@@ -218,4 +223,5 @@ def _paint(drawing: Drawing, runtime: Model, drawn: _Drawn, path: Path, columns:
         found = [Fit().read(ImageSource(str(file), file), runtime.image) for file in drawn.files[:IMAGES]]
         images = np.stack([result[0] for result in found if not isinstance(result, ImageError)])
     slope = runtime.bundle.config.steps["decoder_step"].geometry.slope
-    save_trace(images, path, levels=runtime.image.levels, slope=slope, order=drawing.order, columns=columns)
+    order: Order = "raster" if drawing.order == "raster" else "wavefront"
+    save_trace(images, path, levels=runtime.image.levels, slope=slope, order=order, columns=columns)

@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 import shlex
 import tempfile
 from pathlib import Path
@@ -75,13 +76,26 @@ def test_every_kind_of_target_holds_what_the_library_draws(run, model):
 
 
 def test_batch_size_threads_and_order_change_no_pixel(run, model):
-    variants = ([], ["--batch-size", 2], ["--threads", 3], ["--order", "raster"], ["--device", "cpu"])
+    orders = (["--order", order] for order in ("auto", "wavefront", "raster", "fixed-point"))
+    variants = ([], ["--batch-size", 2], ["--threads", 3], *orders, ["--device", "cpu"])
     for index, options in enumerate(variants):
         run("sample", "-m", model, "-n", 5, "--out", f"{index}.npy", *options)
     arrays = [np.load(f"{index}.npy") for index in range(len(variants))]
     assert all(np.array_equal(array, arrays[0]) for array in arrays)
     run("sample", "-m", model, "-n", 5, "--out", "other.npy", "--seed", 1)
     assert not np.array_equal(np.load("other.npy"), arrays[0])
+
+
+def test_passes_of_a_fixed_point_are_said_to_those_who_ask(run, model):
+    command = ["sample", "-m", model, "-n", 5, "--threads", 1, "--order", "fixed-point"]
+    said = run("-v", *command)
+    assert re.fullmatch(r"fixed point: 5 images in \d+ passes\n", said.stderr)
+    again = run("--verbose", *command, "--batch-size", 3)
+    assert [line.split(" in ")[0] for line in again.stderr.splitlines()] == [
+        "fixed point: 3 images",
+        "fixed point: 2 images",
+    ]
+    assert run(*command).stderr == ""
 
 
 def test_columns_shape_the_grid(run, model):
@@ -224,3 +238,5 @@ def test_a_trace_shows_the_images_being_painted(run, model):
     assert line.startswith("samples.png and t.gif: 1 image of tiny in ")
     result = run("sample", "--model", model, "--trace", "t.mp4")
     assert result.exit_code == 1 and "cannot write the trace 't.mp4': give a .gif" in result.stderr
+    result = run("sample", "--model", model, "--trace", "t.gif", "--order", "fixed-point")
+    assert result.exit_code == 2 and "choose --order wavefront or raster" in result.stderr

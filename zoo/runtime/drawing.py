@@ -16,7 +16,7 @@ from pvae_zoo.runtime import noise
 from pvae_zoo.runtime.failures import DeviceMemoryError
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
-from pvae_zoo.runtime.wavefront import Order
+from pvae_zoo.runtime.orders import PixelOrder
 
 COLDEST = 1e-6
 """The lowest temperature but 0: what is narrower than that is the mode, which pixels have at 0."""
@@ -57,9 +57,9 @@ def check_temperature(name: str, value: float) -> None:
         raise PvaeZooError(f"{name} {value:g} must be from {COLDEST:g} to {HOTTEST:g} (1 is the model itself)")
 
 
-def draw_steps(networks: Networks, count: int, order: Order = "wavefront") -> int:
-    """Runs of step graphs that draw ``count`` images, latents included."""
-    return networks.prior_steps(count) + networks.pixel_sampler.steps(count, order)
+def draw_steps(networks: Networks, count: int, order: PixelOrder = "auto") -> int:
+    """What drawing ``count`` images reports when it is done, latents included."""
+    return networks.prior_steps(count) + networks.pixel_steps(count, order)
 
 
 def draw_from_noise(
@@ -67,7 +67,7 @@ def draw_from_noise(
     eps: list[Latent],
     pixels: PixelNoise,
     *,
-    order: Order = "wavefront",
+    order: PixelOrder = "auto",
     progress: Progress | None = None,
 ) -> Images:
     """Images ``(N, C, H, W)`` from standard normal noise of each level, bottom first, and the pixels' noise."""
@@ -83,7 +83,7 @@ def draw_from_z1(
     pixels: PixelNoise,
     *,
     given: NDArray[np.int64] | None = None,
-    order: Order = "wavefront",
+    order: PixelOrder = "auto",
     progress: Progress | None = None,
 ) -> Images:
     """Images ``(N, C, H, W)`` of p(x|z1); ``given`` holds values to keep and -1 where to draw."""
@@ -92,7 +92,7 @@ def draw_from_z1(
     seed = noise.check_seed(pixels.seed)
     u = noise.uniforms(seed, pixels.indices, noise.PIXELS, image.dimensions).reshape(shape)
     keep = np.full(shape, -1, np.int64) if given is None else given
-    return networks.draw_pixels(z1, u, keep, pixels.temperature, order=order, progress=progress).images
+    return networks.draw_images(z1, u, keep, pixels.temperature, order=order, progress=progress)
 
 
 class Slices:
@@ -119,7 +119,7 @@ class Slices:
             count: images in all, at least 1.
             batch: of them drawn at once, at most.
             draw: gives the images of a range of ``0 .. count - 1``; reports to what it is given beside.
-            steps: runs of step graphs that it reports for so many images.
+            steps: what it reports for so many images when it is done.
             progress: called with (steps done, steps in all).
 
         Raises:

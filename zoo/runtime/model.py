@@ -33,9 +33,9 @@ from pvae_zoo.runtime.drawing import (
 )
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
+from pvae_zoo.runtime.orders import PixelOrder
 from pvae_zoo.runtime.scoring import Gaussian, Scores
 from pvae_zoo.runtime.sessions import CPU, CUDA, cores
-from pvae_zoo.runtime.wavefront import Order
 
 Level = Literal["top", "bottom", "pixels"]
 
@@ -106,7 +106,7 @@ class Model:
         latent_temperature: float = 1.0,
         first: int = 0,
         batch_size: int | None = None,
-        order: Order = "wavefront",
+        order: PixelOrder = "auto",
         progress: Progress | None = None,
     ) -> Images:
         """Draw images from the model.
@@ -122,8 +122,10 @@ class Model:
                 image; 1 is the model itself.
             first: index of the first image.
             batch_size: images drawn at once, which bounds the memory; by itself as many as fit `SAMPLE_BYTES`.
-            order: "wavefront", or "raster" for comparison.
-            progress: called with (steps done, steps in all).
+            order: "wavefront"; "raster", for comparison; "fixed-point" for all pixels at once, again and again; or
+                "auto" for the faster one (`pvae_zoo.runtime.orders`). All draw the same images; a fixed point computes
+                them by another graph, whose rounding may draw a value otherwise, and with it those after it.
+            progress: called with (steps done, steps in all); values of a fixed point are steps.
 
         Returns:
             uint8 ``(n, C, H, W)`` with values ``0 .. levels - 1``.
@@ -207,7 +209,7 @@ class Model:
             pixels = PixelNoise(seed, part, temperature)
             return draw_from_z1(self.networks, z1[part.start : part.stop], pixels, progress=progress)
 
-        steps = self.networks.pixel_sampler.steps
+        steps = self.networks.pixel_steps
         return self._slices.draw(len(z1), batch_size or self.sample_batch, draw, steps, progress)
 
     def reconstruct(
@@ -252,7 +254,7 @@ class Model:
                 z1 = self.networks.draw_z1([eps[0], z[1]])
             return draw_from_z1(self.networks, z1, PixelNoise(seed, indices, temperature), progress=progress)
 
-        steps = self.networks.pixel_sampler.steps
+        steps = self.networks.pixel_steps
         return self._slices.draw(len(images), batch_size or self.sample_batch, draw, steps, progress)
 
     def vary(
@@ -424,7 +426,7 @@ class Model:
             return self.networks.prior_steps(count * weighed)
 
         def steps(count: int) -> int:
-            return prior_steps(count) + self.networks.pixel_sampler.steps(count)
+            return prior_steps(count) + self.networks.pixel_steps(count)
 
         def draw(part: range, progress: Progress | None) -> Images:
             some, kept = images[part.start : part.stop], keep[part.start : part.stop]

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.failures import device_failures
+from pvae_zoo.runtime.fixed_point import FixedPointSampler
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
+from pvae_zoo.runtime.orders import Chosen, PixelOrder, chosen_order
 from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
 from pvae_zoo.runtime.sessions import (
@@ -114,6 +116,11 @@ class Networks:
         return StepSampler(self.bundle, self.device, self.threads)
 
     @cached_property
+    def fixed_point_sampler(self) -> FixedPointSampler:
+        image = self.config.image
+        return FixedPointSampler(self.bundle, self.device, self.threads, _multiple(image.height, image.width))
+
+    @cached_property
     def prior_sampler(self) -> GridSampler:
         return GridSampler(self.bundle, "prior_step", self.device, self.threads)
 
@@ -147,6 +154,41 @@ class Networks:
     def prior_steps(self, count: int) -> int:
         """Runs of the step graph for z1 of ``count`` images; none with one level."""
         return self.prior_sampler.steps(count) if self.levels > 1 else 0
+
+    def pixel_order(self, order: PixelOrder, count: int) -> Chosen:
+        """The order in which the pixels of ``count`` images are drawn.
+
+        "auto" is the wavefront where the arithmetic is coarse: there the single-step graph and the teacher-forced one
+        are not the same distribution to the last digit, and what is published is what the steps draw.
+        """
+        if order == "auto" and not self.config.numbers.is_float32:
+            return "wavefront"
+        image = self.config.image
+        return chosen_order(order, "cpu" if self.provider == CPU else "cuda", image.height * image.width, count)
+
+    def pixel_steps(self, count: int, order: PixelOrder = "auto") -> int:
+        """What `draw_images` reports when it is done: runs of the step graph, or values that have settled."""
+        chosen = self.pixel_order(order, count)
+        if chosen == "fixed-point":
+            return count * self.config.image.dimensions
+        return self.pixel_sampler.steps(count, chosen)
+
+    def draw_images(
+        self,
+        z1: Latent,
+        uniforms: NDArray[np.float32],
+        given: NDArray[np.int64],
+        temperature: float,
+        *,
+        order: PixelOrder = "auto",
+        progress: Progress | None = None,
+    ) -> Images:
+        """As `draw_pixels`, in any order, and the images alone."""
+        chosen = self.pixel_order(order, len(z1))
+        if chosen != "fixed-point":
+            return self.draw_pixels(z1, uniforms, given, temperature, order=chosen, progress=progress).images
+        what = PixelDraw(self._context("decoder_context", "z1", z1), uniforms, given, temperature)
+        return self.fixed_point_sampler.draw(what, progress=progress).images
 
     def draw_z1(self, noise: list[Latent], progress: Progress | None = None, known: Latent | None = None) -> Latent:
         """z1 from standard normal noise of each level, bottom first; the noise of the top level is its latent.

@@ -146,9 +146,15 @@ def open_session(model: bytes, device: Device, threads: int = 1, cuda: CudaOptio
 
 
 @cache
-def run_options() -> Any:
-    """Options for the runs of sessions that a signal is to end between two operators, wherever Python is then."""
+def run_options(graph: int | None = None) -> Any:
+    """Options for the runs of sessions that a signal is to end between two operators, wherever Python is then.
+
+    Args:
+        graph: number, from 1, of the CUDA graph that such a run captures the first time and replays from then on.
+    """
     options = import_onnxruntime().RunOptions()
+    if graph is not None:
+        options.add_run_config_entry("gpu_graph_id", str(graph))
     while_stopping(lambda on: setattr(options, "terminate", on))
     return options
 

@@ -20,8 +20,8 @@ from PIL import Image
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.model import Model
+from pvae_zoo.runtime.orders import PixelOrder
 from pvae_zoo.runtime.pictures import file_name, read_metadata, save_images
-from pvae_zoo.runtime.wavefront import Order
 from pvae_zoo.scale.samples import Manifest, SampleRun, file_digest_of, manifest_path, read_manifest, write_manifest
 from pvae_zoo.scale.shards import Shard, chunks
 from pvae_zoo.scale.tasks import Part, Watch
@@ -60,7 +60,7 @@ class Drawing:
     folder: Path
     command: str
     batch_size: int
-    order: Order = "wavefront"
+    order: PixelOrder = "auto"
     replaces: bool = False
     known: Mapping[str, str] = field(default_factory=dict)
 
