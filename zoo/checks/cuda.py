@@ -18,7 +18,8 @@ from pvae_zoo.base.nvidia import Driver, nvidia_driver
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.assignment import CpuNodesWarning, lists_nodes, nodes_elsewhere
 from pvae_zoo.runtime.failures import failure_reason
-from pvae_zoo.runtime.sessions import CUDA, CudaOptions, installed_distributions, open_session
+from pvae_zoo.runtime.grid import uncaptured
+from pvae_zoo.runtime.sessions import CUDA, installed_distributions, open_session
 
 WORKS = "loads and computes"
 
@@ -50,7 +51,7 @@ class CudaDiagnosis:
         libraries: NVIDIA's libraries that pip installed, with their versions.
         state: "loads and computes", or what is in the way: "loads, but fails at its first run: ...".
         nodes_on_cpu: by model, the nodes that the GPU has no kernel for; empty where nothing was asked.
-        cuda_graphs: whether steps can be captured as CUDA graphs, or why not; empty where CUDA does not work.
+        cuda_graphs: whether steps are captured as CUDA graphs, or why not; empty where CUDA does not work.
         problems: what keeps a GPU that is there from being used, with the remedy.
     """
 
@@ -220,9 +221,9 @@ def _nodes_of(bundle: Bundle) -> str:
 
 
 def _cuda_graphs(bundle: Bundle) -> str:
-    """Whether the provider takes the steps for capture: it refuses graphs with nodes elsewhere or control flow."""
+    """Whether the steps are captured, or why not: the provider refuses graphs with nodes elsewhere or control flow."""
     try:
-        open_session(bundle.read_graph("decoder_step"), "cuda", cuda=CudaOptions(graphs=True))
+        reason = uncaptured(bundle, "cuda")
     except Exception as error:
-        return f"not used: {failure_reason(error.__cause__ or error)}"
-    return "the steps can be captured"
+        reason = failure_reason(error.__cause__ or error)
+    return "the steps are captured" if reason is None else f"not used: {reason}"

@@ -29,16 +29,13 @@ from numpy.typing import NDArray
 from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.captures import open_capturing
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.sampler import PixelDraw
 from pvae_zoo.runtime.sessions import (
-    CPU,
-    CudaOptions,
-    certain_provider,
     device_of,
     import_onnxruntime,
-    open_session,
     placement,
     run_options,
 )
@@ -79,7 +76,8 @@ class FixedPointSampler:
         self.name, self.image = bundle.name, bundle.config.image
         self.image_type = bundle.config.image_type
         model = fixed_point_graph(bundle.read_graph("decoder"), self.image, self.name)
-        self.session, self.graphs = _opened(model, device)
+        self.session, uncaptured = open_capturing(model, device)
+        self.graphs = uncaptured is None
         self.place, self.device = placement(self.session), device_of(self.session)
         on_cpu = self.place.name == "cpu"
         self.workers, self.multiple = (workers, multiple) if on_cpu else (1, 1)
@@ -255,19 +253,6 @@ class _Tally:
             self._settled[batch] = max(self._settled[batch], self.values[batch] - count)
             if self.progress is not None:
                 self.progress(sum(self._settled), sum(self.values))
-
-
-def _opened(model: bytes, device: Device) -> tuple[Any, bool]:
-    """A session of one CPU thread, and whether it captures CUDA graphs: where each of its nodes is CUDA's own."""
-    if certain_provider(device) == CPU:
-        return open_session(model, device), False
-    try:
-        session = open_session(model, device, cuda=CudaOptions(graphs=True))
-    except Exception as error:
-        if "graph capture" not in str(error):
-            raise
-        return open_session(model, device), False
-    return session, placement(session).name == "cuda"
 
 
 def _words(images: int, passes: tuple[int, ...]) -> str:

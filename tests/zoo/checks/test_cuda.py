@@ -9,6 +9,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.nvidia import Driver, Gpu
 from pvae_zoo.checks import cuda
 from pvae_zoo.checks.cuda import WORKS, cuda_of, diagnose_cuda
+from pvae_zoo.runtime.grid import uncaptured
 from pvae_zoo.runtime.sessions import CPU, CUDA, open_session
 
 NO_KERNEL = (
@@ -29,6 +30,7 @@ def machine(monkeypatch, gates):
         monkeypatch.setattr(cuda, "_installed_libraries", lambda: libraries)
         monkeypatch.setattr(cuda, "installed_distributions", lambda: {"onnxruntime-gpu": "1.31.1"})
         monkeypatch.setattr(cuda, "open_session", session)
+        monkeypatch.setattr(cuda, "uncaptured", lambda bundle, device: uncaptured(bundle, "cpu"))
         monkeypatch.setattr(cuda, "_loads", lambda name: name not in missing)
         ort = SimpleNamespace(cuda_version=made_for, get_available_providers=lambda: [CUDA, CPU], __version__="1.31.1")
         ort.InferenceSession = object
@@ -57,7 +59,7 @@ def test_a_gpu_that_computes_is_no_problem(machine):
     assert found.state == WORKS and found.problems == ()
     assert (found.driver_cuda, found.built_for, found.gpus) == ("13.0", "13.0", {"cuda:0": "NVIDIA H100, 80.0 GiB"})
     assert found.nodes_on_cpu == {"tiny": "not known: onnxruntime 1.31.1 does not tell (1.24 does)"}
-    assert found.cuda_graphs == "the steps can be captured"
+    assert found.cuda_graphs == "not used: decoder_step: the CPU has none"
 
 
 def test_a_provider_that_loads_and_fails_at_its_first_run_is_a_problem(machine):

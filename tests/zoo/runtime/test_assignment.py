@@ -7,7 +7,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from pvae_zoo.graphs.fixed_point import fixed_point_graph
 from pvae_zoo.graphs.joined import scoring_graph, scoring_roles
+from pvae_zoo.graphs.step_tables import with_tables
 from pvae_zoo.runtime.assignment import (
     CpuNodesWarning,
     Node,
@@ -42,6 +44,7 @@ KERNELS = {
     "GatherND": (13, None, {"T": f"{FLOATS_AND_BF16} bool int64"}),
     "Gemm": (13, None, {"T": FLOATS_AND_BF16}),
     "Identity": (13, 13, {"T": ALL}),
+    "IsNaN": (13, 19, {"T1": FLOATS_AND_BF16, "T2": "bool"}),
     "Less": (13, None, {"T": NUMBERS, "T1": "bool"}),
     "Log": (13, None, {"T": FLOATS}),
     "MatMul": (13, None, {"T": FLOATS_AND_BF16}),
@@ -49,6 +52,7 @@ KERNELS = {
     "Min": (13, None, {"T": f"bfloat16 {NUMBERS}"}),
     "Mul": (13, 13, {"T": f"bfloat16 {NUMBERS}"}),
     "Neg": (13, None, {"T": f"{FLOATS_AND_BF16} int16 int32 int64 int8"}),
+    "Not": (1, None, {"T": "bool"}),
     "ReduceMax": (1, 17, {"T": f"{FLOATS} int32 int64"}),
     "ReduceSum": (13, None, {"T": f"{FLOATS_AND_BF16} int32 int64"}),
     "Reshape": (13, 13, {"T": ALL}),
@@ -122,6 +126,23 @@ def test_cuda_has_a_kernel_for_every_node_of_the_graph_that_scores(name, precisi
     parts = {role: onnx.load_from_string(networks.graph(role)) for role in scoring_roles(networks.levels)}
     model = scoring_graph(parts, networks.levels)
     onnx.checker.check_model(model, full_check=True)
+    assert lacking(model) == [] and not CPU_PREFERRED & {node.op_type for node in model.graph.node}
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_cuda_has_a_kernel_for_every_node_of_a_step_with_tables(name):
+    bundle = open_bundle(name)
+    for role in bundle.config.steps:
+        for wanted in {False, role == "prior_step"}:
+            model = onnx.load_from_string(with_tables(bundle.read_graph(role), wanted))
+            assert lacking(model) == [], role
+            assert not CPU_PREFERRED & {node.op_type for node in model.graph.node}, role
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_cuda_has_a_kernel_for_every_node_of_a_fixed_point(name):
+    bundle = open_bundle(name)
+    model = onnx.load_from_string(fixed_point_graph(bundle.read_graph("decoder"), bundle.config.image, name))
     assert lacking(model) == [] and not CPU_PREFERRED & {node.op_type for node in model.graph.node}
 
 

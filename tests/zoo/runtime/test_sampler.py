@@ -300,8 +300,7 @@ def test_margins_and_the_spare_row_of_every_canvas_stay_zero(tiny, monkeypatch):
     g = spec.geometry
     canvases = bound[0].canvases
     assert len(canvases) == len(spec.canvases)
-    for canvas in canvases:
-        values = canvas.numpy()
+    for values in canvases:
         assert not values[-1].any()
         rows = values[:-1].reshape(2, g.top + spec.height, g.stride, -1)
         assert not rows[:, : g.top].any() and not rows[:, :, : g.left].any()
@@ -315,3 +314,17 @@ def test_a_config_that_disagrees_with_its_graph_is_refused(gates, copy_bundle):
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(PvaeZooError, match=r"config\.json and decoder_step\.onnx disagree"):
         StepSampler(Bundle(folder))
+
+
+def test_a_draw_that_begins_amidst_another_has_canvases_of_its_own(gates):
+    steps, inner = StepSampler(gates.bundle), []
+    outer, other = make_draw(gates, 3)[1], make_draw(gates, 3, seed=4)[1]
+    expected = [StepSampler(gates.bundle).draw(what).images for what in (outer, other)]
+
+    def amidst(done, total):
+        if done == total // 2:
+            inner.append(steps.draw(other).images)
+
+    assert np.array_equal(steps.draw(outer, progress=amidst).images, expected[0])
+    assert np.array_equal(inner[0], expected[1])
+    assert np.array_equal(steps.draw(other).images, expected[1])
