@@ -52,7 +52,8 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--prepare", is_flag=True, help="Make of drawn digits what MNIST has: turned, boxed, centred.")
 @click.option(
-    "--enlarge",
+    "--enlarge-by",
+    "enlarge",
     type=click.FloatRange(min=1),
     callback=finite,
     default=1,

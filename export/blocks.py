@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.models.encoder import ResidualBlock
 from pvae_zoo.models.gaussian import STD_LIMIT
 from pvae_zoo.models.masked_conv import MaskedConv2d

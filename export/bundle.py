@@ -20,12 +20,12 @@ from pvae_zoo.contract.licence import licence_of
 from pvae_zoo.explain.guide import guide
 from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.export.golden import Draw, golden_vectors, write_golden
-from pvae_zoo.export.graph import GraphBuilder, as_half
 from pvae_zoo.export.logits import plain_layer
 from pvae_zoo.export.pixel_step import pixel_step_graph, pixel_step_spec
 from pvae_zoo.export.prior import prior_context_graph, prior_graph, standard_prior_graph
 from pvae_zoo.export.prior_step import prior_step_graph, prior_step_spec
 from pvae_zoo.export.whole_image import decoder_context_graph, decoder_graph, encoder_graph
+from pvae_zoo.graphs.builder import GraphBuilder, as_half
 from pvae_zoo.models.pixelcnn import SmoothLogits
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.runtime.networks import Networks

@@ -7,15 +7,12 @@ from onnx import TensorProto
 
 from pvae_zoo.contract.config import StepSpec
 from pvae_zoo.export.blocks import array
-from pvae_zoo.export.categorical import Categorical, usable
-from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.step import StepGraph, step_spec
 from pvae_zoo.export.whole_image import binary_log_prob
+from pvae_zoo.graphs.builder import GraphBuilder
+from pvae_zoo.graphs.drawing import Drawing
 from pvae_zoo.models.decoder import GateContext
 from pvae_zoo.models.pixelvae import PixelVAE
-
-COLDEST = 1e-30
-"""Stands for a temperature of 0: of logits that float32 can tell apart, only the largest then counts."""
 
 
 def pixel_step_spec(model: PixelVAE) -> StepSpec:
@@ -42,23 +39,11 @@ class _PixelStep(StepGraph):
         b, c = self.b, self.image.channels
         uniforms, given = b.input("uniforms", "float32", ["M", c]), b.input("given", "int64", ["M", c])
         temperature = b.input("temperature", "float32", [1])
-        self.temperature = b.op("Max", temperature, b.scalar(COLDEST))
-        self.uniforms = b.split(usable(b, uniforms), [1] * c)
-        self.given = b.split(b.op("Min", given, b.ints(self.image.levels - 1)), [1] * c)
-        self.draws = b.split(b.op("Less", given, b.ints(0)), [1] * c)
-        if self.image.levels > 2:
-            self.categorical = Categorical(b, self.image.levels)
+        self.drawing = Drawing(b, self.image.levels, c, uniforms, given, temperature)
 
     def draw(self, group: int, parameters: str) -> list[str]:
-        b = self.b
         self.logits.append(parameters)
-        scaled = b.op("Div", parameters, self.temperature)
-        if self.image.levels == 2:
-            drawn = b.op("Less", self.uniforms[group], b.op("Sigmoid", scaled))
-            drawn = b.op("Cast", drawn, to=TensorProto.INT64)
-        else:
-            drawn = self.categorical.draw(scaled, self.uniforms[group])
-        value = b.op("Where", self.draws[group], drawn, self.given[group])
+        value = self.drawing.value(group, parameters)
         self.values.append(value)
         return self._embed(group, value)
 

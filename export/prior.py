@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pvae_zoo.export.blocks import as_rows, from_rows, limited_log_std, masked_stack, upsampling
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.models.pixelvae import PixelVAE
 from pvae_zoo.models.prior import MapPrior
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pvae_zoo.contract.config import StepSpec
 from pvae_zoo.export.blocks import limited_log_std
-from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.prior import map_prior
 from pvae_zoo.export.step import StepGraph, step_spec
+from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.models.pixelvae import PixelVAE
 
 

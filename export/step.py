@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.contract.config import CanvasSpec, ContextSpec, Geometry, StepSpec
 from pvae_zoo.export.blocks import array
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.models.masked_conv import MaskedConv2d
 from pvae_zoo.models.masked_stack import GatedLayer, MaskedStack
 

@@ -20,8 +20,8 @@ from torch import nn
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import WEIGHTS, Bundle
-from pvae_zoo.export.graph import CONSTANTS, as_half
 from pvae_zoo.export.logits import cosines_of
+from pvae_zoo.graphs.builder import CONSTANTS, as_half
 from pvae_zoo.models.decoder import GateContext
 from pvae_zoo.models.encoder import Stage
 from pvae_zoo.models.masked_stack import GatedLayer, MaskedStack

@@ -8,8 +8,8 @@ from torch import nn
 
 from pvae_zoo.contract.architecture import Architecture
 from pvae_zoo.export.blocks import array, as_rows, conv, from_rows, limited_log_std, masked_stack, residual, upsampling
-from pvae_zoo.export.categorical import weights
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.graphs.builder import GraphBuilder
+from pvae_zoo.graphs.categorical import weights
 from pvae_zoo.models.decoder import GateContext, NoContext
 from pvae_zoo.models.encoder import PosteriorHead, Stage
 from pvae_zoo.models.pixelvae import PixelVAE

@@ -66,7 +66,7 @@ def ends(result, *messages, code=1):
 def test_a_folder_becomes_a_model(finetune, run, tmp_path):
     result = finetune()
     assert result.exit_code == 0, result.output
-    assert "small.png: is 5x5, smaller than the model's 8x8: add --enlarge 1.6" in result.stderr
+    assert "small.png: is 5x5, smaller than the model's 8x8: add --enlarge-by 1.6" in result.stderr
     assert "cut.png: is damaged or cut short" in result.stderr
     assert "copies           1 left out" in result.stdout and "sizes            12x9 (40), 120x90 (1)" in result.stdout
     assert "pvae-zoo sample --model mine --n 16" in result.stdout and "push mine ORG/mine" in result.stdout

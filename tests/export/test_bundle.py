@@ -11,8 +11,8 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import CONFIG, GOLDEN, Bundle
 from pvae_zoo.explain.tensors import tensor_words
 from pvae_zoo.export.bundle import halved, model_of, write_bundle
-from pvae_zoo.export.graph import GraphBuilder
 from pvae_zoo.export.parity import check_parity
+from pvae_zoo.graphs.builder import GraphBuilder
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.training.checkpoint import RunProgress
 from pvae_zoo.training.recipe import parse_recipe

@@ -21,12 +21,12 @@ from pvae_zoo.contract.config import BundleConfig, ConversionSpec, GraphSpec
 from pvae_zoo.contract.folder import CARD, CONFIG, GOLDEN, Bundle, file_spec
 from pvae_zoo.contract.precision import FLOAT16, FLOAT16_WEIGHTS, FLOAT32, INT8, PRECISIONS
 from pvae_zoo.conversion.golden import own_golden, write_golden
-from pvae_zoo.conversion.graphs import checked, parsed
-from pvae_zoo.conversion.half import as_float16
-from pvae_zoo.conversion.image_input import with_float_images
-from pvae_zoo.conversion.quantised import as_int8
-from pvae_zoo.conversion.stored import as_float16_weights, as_float32
 from pvae_zoo.explain.guide import guide
+from pvae_zoo.graphs.half import as_float16
+from pvae_zoo.graphs.image_input import with_float_images
+from pvae_zoo.graphs.quantised import as_int8
+from pvae_zoo.graphs.rewriting import checked, parsed
+from pvae_zoo.graphs.stored import as_float16_weights, as_float32
 from pvae_zoo.reporting.card import render_card
 from pvae_zoo.reporting.differences import Differences, measure, save_differences
 from pvae_zoo.sources.pull import copy_bundle

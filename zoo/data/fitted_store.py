@@ -89,7 +89,7 @@ class Fitting:
         if factor > max(1.0, self.enlarge):
             raise ImageError(
                 f"is {width}x{height}, smaller than the model's {image.width}x{image.height}: "
-                f"add --enlarge {np.ceil(10 * factor) / 10:g} to blow it up, or leave it out"
+                f"add --enlarge-by {np.ceil(10 * factor) / 10:g} to blow it up, or leave it out"
             )
         target = (image.width, image.height)
         if not self.windows:

@@ -86,7 +86,7 @@ def test_pictures_come_to_the_model_s_size_whole(photos):
     assert {one.fitted for one in found.train} == {(12, 8)} and {one.size for one in found.train} == {(24, 16)}
     reasons = {name.rpartition("/")[2]: why for name, why in found.refused}
     assert reasons["narrow.png"].endswith(
-        "smaller than the model's 8x8: add --enlarge 1.4 to blow it up, or leave it out"
+        "smaller than the model's 8x8: add --enlarge-by 1.4 to blow it up, or leave it out"
     )
     assert reasons["cut.png"].startswith("is damaged or cut short") and len(reasons) == 2
     assert len(look(photos, enlarge=1.4).refused) == 1

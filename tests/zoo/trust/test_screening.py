@@ -2,9 +2,9 @@ import onnx
 import pytest
 
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.conversion.quantised import as_int8
 from pvae_zoo.export.bundle import halved, write_bundle
-from pvae_zoo.export.graph import IR_VERSION, OPSET
+from pvae_zoo.graphs.builder import IR_VERSION, OPSET
+from pvae_zoo.graphs.quantised import as_int8
 from pvae_zoo.sources.registry import bundles_folder, model_names
 from pvae_zoo.trust.screening import ATTRIBUTES, IR_VERSIONS, OPERATORS, OPSETS, SHAPE_INPUTS, screen_graph
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.graphs.builder import GraphBuilder
 
 _ABOVE_ZERO = 1e-30
 """More than classes that add nothing add together, less than any that a uniform can tell."""

@@ -6,7 +6,7 @@ from onnx import TensorProto
 from pvae_zoo.conformance.engines import ENGINES
 from pvae_zoo.conformance.runtimes import RUNTIMES, find
 from pvae_zoo.contract.config import GraphSpec, TensorSpec
-from pvae_zoo.export.graph import IR_VERSION, OPSET, GraphBuilder
+from pvae_zoo.graphs.builder import IR_VERSION, OPSET, GraphBuilder
 from pvae_zoo.runtime.sessions import open_session
 
 

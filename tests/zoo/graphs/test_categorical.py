@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvae_zoo.export.categorical import Categorical, usable
-from pvae_zoo.export.graph import GraphBuilder
+from pvae_zoo.graphs.builder import GraphBuilder
+from pvae_zoo.graphs.categorical import Categorical, usable
 from pvae_zoo.runtime.sessions import open_session
 
 LARGEST = np.float32(1 - 2**-24)

@@ -16,8 +16,8 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.conversion.graphs import Rewriting, products, widened
-from pvae_zoo.conversion.stored import with_halves
+from pvae_zoo.graphs.rewriting import Rewriting, products, widened
+from pvae_zoo.graphs.stored import with_halves
 
 _STAY = ("Cast", "Gather", "GatherND", "ScatterND")
 

@@ -7,12 +7,12 @@ from onnx import TensorProto
 
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.conversion.graphs import checked, parsed
-from pvae_zoo.conversion.half import as_float16
-from pvae_zoo.conversion.image_input import with_float_images
-from pvae_zoo.conversion.quantised import as_int8, rounded
-from pvae_zoo.conversion.stored import as_float16_weights, as_float32
 from pvae_zoo.export.bundle import halved, write_bundle
+from pvae_zoo.graphs.half import as_float16
+from pvae_zoo.graphs.image_input import with_float_images
+from pvae_zoo.graphs.quantised import as_int8, rounded
+from pvae_zoo.graphs.rewriting import checked, parsed
+from pvae_zoo.graphs.stored import as_float16_weights, as_float32
 from pvae_zoo.runtime.sessions import open_session
 from pvae_zoo.trust.screening import screen_graph
 

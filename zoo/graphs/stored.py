@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.conversion.graphs import LARGE, Rewriting, widened
+from pvae_zoo.graphs.rewriting import LARGE, Rewriting, widened
 
 
 def as_float32(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -27,7 +27,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from pvae_zoo.conversion.graphs import LARGE, Rewriting, products, widened
+from pvae_zoo.graphs.rewriting import LARGE, Rewriting, products, widened
 
 KEPT = ("input", "head", "output")
 """The layers that keep their weights."""

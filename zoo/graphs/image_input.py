@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from pvae_zoo.contract.config import GraphSpec
-from pvae_zoo.conversion.graphs import with_nodes
+from pvae_zoo.graphs.rewriting import with_nodes
 
 IMAGE = "image"
 
