@@ -52,10 +52,14 @@ def by_us(bench: Bench, name: str, n: int, order: str) -> Measured:
     seconds, _ = bench.timed(partial(model.sample, n, batch_size=n, order=order))
     rate = n / seconds
     text = f"{rate:.1f} images/s{bench.against(rate, _key(name, n), TORCH)}"
-    if order == "wavefront":
-        reason = model.networks.pixel_sampler.grid.uncaptured
-        text += f"; {f'no CUDA graphs: {reason}' if reason else 'CUDA graphs'}"
     return text, {f"{_key(name, n)}, {order}": rate}
+
+
+def captured(bench: Bench, name: str) -> Measured:
+    """Are the steps of the wavefront CUDA graphs, and if not, why?"""
+    networks = bench.model(name).networks
+    grids = {"pixels": networks.pixel_sampler.grid} | ({"z1": networks.prior_sampler} if networks.levels > 1 else {})
+    return "; ".join(f"{what}: {grid.uncaptured or 'captured'}" for what, grid in grids.items()), {}
 
 
 def uncaptured(bench: Bench, name: str, n: int) -> Measured:
@@ -75,6 +79,10 @@ def _key(name: str, n: int) -> str:
 
 def parity_row(name: str) -> Row:
     return Row(f"{name}: are images and bounds those of the CPU?", partial(parity, name=name), seconds=20)
+
+
+def captured_row(name: str) -> Row:
+    return Row(f"{name}: are the steps CUDA graphs?", partial(captured, name=name))
 
 
 def torch_row(name: str, n: int, *, seconds: float = 10) -> Row:

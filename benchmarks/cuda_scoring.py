@@ -21,7 +21,7 @@ SMALL, LARGE = 8192, 512
 
 def images_of(bench: Bench, name: str) -> Images:
     count = LARGE if bench.model(name).image.height >= 64 else SMALL
-    return bench.images(name, 32 if bench.quick else count)
+    return bench.images(name, 16 if bench.quick else count)
 
 
 def batch_of(model: Model) -> int:

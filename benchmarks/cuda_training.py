@@ -15,7 +15,7 @@ from pvae_zoo.data.datasets import ImageSet
 from pvae_zoo.training.device_images import DeviceImages
 from pvae_zoo.training.distributed import World
 from pvae_zoo.training.loop import Trainer
-from pvae_zoo.training.recipe import load_recipe
+from pvae_zoo.training.recipe import changed, load_recipe
 
 IMAGES = 1024
 WARM, STEPS = 5, 30
@@ -23,7 +23,7 @@ WARM, STEPS = 5, 30
 
 def by_steps(bench: Bench, name: str, *, compiled: bool) -> Measured:
     """Steps of a shipped recipe on noise, on one process: its own batch, its augmentation but for crops and JPEG."""
-    recipe = load_recipe(name)
+    recipe = changed(load_recipe(name), **({"batch_size": 8} if bench.quick else {}))
     image, config = recipe.model.image, recipe.training
     noise = np.random.default_rng(0).integers(0, image.levels, (IMAGES, *image.chw), np.uint8)
     images: ImageSet | DeviceImages = ImageSet.of(noise, image).held()

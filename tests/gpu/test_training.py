@@ -1,4 +1,4 @@
-"""Training on a GPU: it learns, goes on from its checkpoint, and compiles. Steps are few, and no test waits for a time."""
+"""Training on a GPU: it learns, goes on from its checkpoint, and compiles. Steps are few; no test waits for a time."""
 
 import numpy as np
 import pytest
@@ -86,6 +86,7 @@ def test_the_command_goes_on_with_a_run(tmp_path, monkeypatch):
     assert load_checkpoint(tmp_path / "run" / LATEST).progress.hardware == torch.cuda.get_device_name()
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.filterwarnings("default")  # PyTorch's compiler warns of itself, and of TF32 that nobody asked for
 def test_a_compiled_model_with_thumbnails_learns(tmp_path, make_recipe, make_architecture):
     thumbnails = (Thumbnail(size=4, sigma=0.1), Thumbnail(size=2, sigma=0.15))
