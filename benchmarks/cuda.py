@@ -1,6 +1,6 @@
 """CUDA: the images and bounds of the CPU, and how many a second beside PyTorch on the same card.
 
-usage: python benchmarks/cuda.py [--seconds 240] [--out RESULTS-cuda.md] [--device cpu --quick]
+usage: python benchmarks/cuda.py --out FILE [--seconds 240] [--device cpu --quick]
 
 Needs a CUDA device, onnxruntime-gpu and the package's [train] extra; benchmarks/gpu.sh brings them to a machine without
 a network. Rows are measured one by one, most important first, within the seconds given, and the file is written anew
@@ -42,7 +42,7 @@ are of the whole call, from noise to NumPy arrays or from arrays to figures, the
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=240.0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("RESULTS-cuda.md"))
+    parser.add_argument("--out", type=Path, required=True, help="Markdown")
     parser.add_argument("--device", default="cuda", help="cpu: to see that it runs, with --quick")
     parser.add_argument("--quick", action="store_true", help="two images of mnist: to see that it runs, not to publish")
     arguments = parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import partial
 from unittest.mock import patch
@@ -49,10 +50,34 @@ def by_torch(bench: Bench, name: str, n: int) -> Measured:
 def by_us(bench: Bench, name: str, n: int, order: str) -> Measured:
     """What `Model.sample` draws in one batch."""
     model = bench.model(name)
-    seconds, _ = bench.timed(partial(model.sample, n, batch_size=n, order=order))
-    rate = n / seconds
+    with _Passes() as passes:
+        seconds, _ = bench.timed(partial(model.sample, n, batch_size=n, order=order))
+    rate, key = n / seconds, f"{_key(name, n)}, {order}"
     text = f"{rate:.1f} images/s{bench.against(rate, _key(name, n), TORCH)}"
-    return text, {f"{_key(name, n)}, {order}": rate}
+    if order != "wavefront":
+        text += bench.against(rate, f"{_key(name, n)}, wavefront", "the wavefront")
+    if passes.last:
+        text += f"; {' or '.join(map(str, sorted(set(passes.last))))} passes"
+    return text, {key: rate}
+
+
+class _Passes(logging.Handler):
+    """Hears how many passes a fixed point took, batch by batch; none of any other order."""
+
+    last: tuple[int, ...] = ()
+
+    def __enter__(self) -> _Passes:
+        self._logger = logging.getLogger("pvae_zoo.runtime.fixed_point")
+        self._logger.addHandler(self)
+        self._logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(logging.NOTSET)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.passes  # type: ignore[attr-defined]
 
 
 def captured(bench: Bench, name: str) -> Measured:
