@@ -22,7 +22,7 @@ Measured = tuple[str, Rates]
 """What a row says, and what later ones are to know."""
 
 NOT_REACHED = "not reached"
-PATIENCE = 3
+PATIENCE = 2
 """A row is cut after that many times the seconds that were reckoned for it."""
 
 

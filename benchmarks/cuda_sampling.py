@@ -77,7 +77,7 @@ class _Passes(logging.Handler):
         self._logger.setLevel(logging.NOTSET)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.passes  # type: ignore[attr-defined]
+        self.last = getattr(record, "passes", self.last)
 
 
 def captured(bench: Bench, name: str) -> Measured:

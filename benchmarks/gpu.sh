@@ -78,7 +78,7 @@ join_parts() {
 # other onnxruntime is seen. (--system-site-packages would show the system's packages, and not those of a python3 that
 # is of an environment itself; and pip would take what it finds there for installed.)
 # shellcheck disable=SC2329  # `step install` calls it
-install() {
+set_up() {
   ln -s "$wheels"/*.whl "$work"
   python3 -m venv --without-pip "$work/venv"
   python3 -m pip --disable-pip-version-check --python "$work/venv/bin/python" install --no-index --no-deps --no-compile \
@@ -92,9 +92,9 @@ if [[ -n $dry ]]; then
   python=$(command -v python3) how=(--device cpu --quick)
 else
   python=$work/venv/bin/python how=(--device cuda)
-  export -f install
+  export -f set_up
   export here work wheels
-  step install 120 bash -euo pipefail -c install
+  step install 120 bash -euo pipefail -c set_up
   if ((ended)); then
     tail -n 3 "$out/install.txt" >&2
     exit 1

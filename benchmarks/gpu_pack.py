@@ -36,7 +36,7 @@ folder that stays, for example
 
     mkdir -p /tmp/gpu && cp N/* /tmp/gpu/
 
-for N from 1 to {count}, in any order. Then, on the machine:
+for N from 1 to {count}, in any order; what takes a tree along with each load counts that too. Then, on the machine:
 
     mkdir -p /tmp/gpu/tree && tar -xzf /tmp/gpu/tree.tar.gz -C /tmp/gpu/tree
     bash /tmp/gpu/tree/benchmarks/gpu.sh /tmp/gpu OUT 360

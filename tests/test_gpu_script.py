@@ -121,7 +121,7 @@ def test_rows_fail_alone(tmp_path, monkeypatch):
 
     ways = {
         "first": (made.good, 20), "wrong": (made.wrong, 20), "second": (made.good, 20), "spoilt": (made.spoilt, 20),
-        "third": (made.good, 20), "crash": (made.crash, 20), "long": (made.good, 1000), "hang": (made.hang, 0.2),
+        "third": (made.good, 20), "crash": (made.crash, 20), "long": (made.good, 1000), "hang": (made.hang, 0.5),
         "last": (made.good, 20),
     }  # fmt: skip
     rows = [Row(what, work, seconds=seconds) for what, (work, seconds) in ways.items()]
