@@ -13,7 +13,7 @@ from cuda_bench import Bench
 from cuda_rows import Measured, Row
 
 from pvae_zoo.export.reference import fixed_point_sample, sample_z1
-from pvae_zoo.runtime import latents, noise
+from pvae_zoo.runtime import device_steps, latents, noise
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.sources.registry import open_bundle
 
@@ -89,8 +89,6 @@ def captured(bench: Bench, name: str) -> Measured:
 
 def uncaptured(bench: Bench, name: str, n: int) -> Measured:
     """The wavefront without CUDA graphs, as an older onnxruntime runs it."""
-    from pvae_zoo.runtime import device_steps
-
     with patch.object(device_steps, "CAPTURES_FROM", (sys.maxsize,)):
         model = Model(open_bundle(name), bench.device)
         seconds, _ = bench.timed(partial(model.sample, n, batch_size=n, order="wavefront"))

@@ -6,9 +6,7 @@ import pytest
 import pvae_zoo
 from pvae_zoo.checks.selftest import self_test
 from pvae_zoo.runtime import latents
-from pvae_zoo.runtime.grid import GridDraw, GridSampler, _BoundSteps
 from pvae_zoo.runtime.networks import Networks
-from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.sessions import CUDA
 from pvae_zoo.sources.registry import open_bundle
 
@@ -42,24 +40,6 @@ def test_a_seed_draws_the_same_images_on_cuda_for_any_batch_size():
     model = pvae_zoo.load("mnist", device="cuda")
     whole, cut = model.sample(24, seed=1), model.sample(24, seed=1, batch_size=5)
     assert (whole == cut).all(axis=(1, 2, 3)).mean() >= 22 / 24
-
-
-def test_a_step_writes_its_canvases_in_place_on_the_device():
-    bundle = open_bundle("mnist")
-    sampler = GridSampler(bundle, "decoder_step", "cuda")
-    spec, session = sampler.spec, sampler._sessions[0]
-    image = bundle.config.image
-    values = {"uniforms": np.full((2, *image.chw), 0.5, np.float32), "given": np.ones((2, *image.chw), np.int64)}
-    context = np.ones((2, spec.context.rows, spec.context.channels), np.float32)
-    what = GridDraw(context, values, {"temperature": np.ones(1, np.float32)})
-    plan = Plan(spec, 2)
-    run = _BoundSteps(session, CUDA, plan, what, sampler.drawn)
-    before = [value.data_ptr() for value in run.canvases]
-    run(plan.steps[0])
-    outputs = run.binding.get_outputs()[: len(spec.canvases)]
-    assert [value.data_ptr() for value in outputs] == before
-    assert all(value.device_name() == "cuda" for value in [*run.canvases, *outputs])
-    assert all(np.abs(value.numpy()).max() > 0 for value in run.canvases)
 
 
 def test_given_places_of_z1_are_seen_by_the_others_on_the_device(levels):

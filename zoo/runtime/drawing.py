@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError, PvaeZooWarning
 from pvae_zoo.runtime import noise
+from pvae_zoo.runtime.failures import DeviceMemoryError
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.networks import Images, Latent, Networks
 from pvae_zoo.runtime.wavefront import Order
@@ -92,27 +95,67 @@ def draw_from_z1(
     return networks.draw_pixels(z1, u, keep, pixels.temperature, order=order, progress=progress).images
 
 
-def draw_in_slices(
-    count: int,
-    batch: int,
-    draw: Callable[[range, Progress | None], Images],
-    steps: Callable[[int], int],
-    progress: Progress | None = None,
-) -> Images:
-    """Images ``(count, C, H, W)`` drawn a slice at a time, so that the memory is that of a slice.
+class Slices:
+    """Draws any number of images a slice at a time, so that the memory is that of a slice.
 
-    Args:
-        count: images in all, at least 1.
-        batch: of them drawn at once, at most.
-        draw: gives the images of a range of ``0 .. count - 1``; reports to what it is given beside.
-        steps: runs of step graphs that it reports for so many images.
-        progress: called with (steps done, steps in all).
+    Where that is more than a device has left, the slice is drawn again in halves, and so is all that comes after: what
+    did not fit once is not tried again. No image is another for it, and none that was drawn before is lost.
     """
-    slices = [range(start, min(start + batch, count)) for start in range(0, count, batch)]
-    before = [0, *accumulate(steps(len(part)) for part in slices)]
-    return np.concatenate([
-        draw(part, part_of(progress, done, before[-1])) for part, done in zip(slices, before, strict=False)
-    ])  # fmt: skip
+
+    def __init__(self) -> None:
+        self._most = sys.maxsize
+
+    def draw(
+        self,
+        count: int,
+        batch: int,
+        draw: Callable[[range, Progress | None], Images],
+        steps: Callable[[int], int],
+        progress: Progress | None = None,
+    ) -> Images:
+        """Images ``(count, C, H, W)``.
+
+        Args:
+            count: images in all, at least 1.
+            batch: of them drawn at once, at most.
+            draw: gives the images of a range of ``0 .. count - 1``; reports to what it is given beside.
+            steps: runs of step graphs that it reports for so many images.
+            progress: called with (steps done, steps in all).
+
+        Raises:
+            DeviceMemoryError: if there is no memory for a single image.
+
+        Warns:
+            PvaeZooWarning: once, if slices are halved.
+        """
+        drawn: list[Images] = []
+        start = done = 0
+        while start < count:
+            at_once = min(batch, self._most)
+            slices = [range(first, min(first + at_once, count)) for first in range(start, count, at_once)]
+            total = done + sum(steps(len(part)) for part in slices)
+            images = self._tried(draw, slices[0], part_of(progress, done, total))
+            if images is None:
+                gc.collect()  # a failed draw leaves cycles of frames, which hold memory of the device
+                continue
+            drawn.append(images)
+            start, done = slices[0].stop, done + steps(len(slices[0]))
+        return np.concatenate(drawn)
+
+    def _tried(
+        self, draw: Callable[[range, Progress | None], Images], part: range, progress: Progress | None
+    ) -> Images | None:
+        """The images of one slice, or None if they were too many and fewer may fit."""
+        try:
+            return draw(part, progress)
+        except DeviceMemoryError:
+            if len(part) == 1:
+                raise
+            if self._most == sys.maxsize:
+                line = f"no memory left on the GPU to draw {len(part)} images at once: they are drawn in halves"
+                warnings.warn(line, PvaeZooWarning, stacklevel=2)
+            self._most = -(-len(part) // 2)
+            return None
 
 
 def part_of(progress: Progress | None, before: int, total: int) -> Progress | None:

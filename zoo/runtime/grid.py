@@ -2,10 +2,14 @@
 
 The loop lives here, not in the graph, and all that its steps are fed is laid out before it begins
 (`pvae_zoo.runtime.plan`). Canvases are bound as input and output of a step at once, so nothing is copied:
-a step writes its features in place (`pvae_zoo.runtime.wavefront` has the invariant that makes it safe). The batch is
-cut into slices, and each worker drives its own single-threaded session over its own slices, which beats one session
-with many threads. Noise is keyed by image, so neither changes a value (onnxruntime rounds the last few elements of a
-vectorised operator differently unless widths are multiples of 8, as those of every recipe are).
+a step writes its features in place (`pvae_zoo.runtime.wavefront` has the invariant that makes it safe).
+
+On a GPU all that the steps are fed lies there too, and a step costs the host no more than its launch
+(`pvae_zoo.runtime.device_steps`). On the CPU that takes as long to within 1 % from 16 digits on, and what it saves of a
+single one, some 10 ms of 50, is less than the 90 ms for which the graph is grown. There the batch is cut into slices,
+and each worker drives its own single-threaded session over its own slices, which beats one session with many threads.
+Noise is keyed by image, so neither changes a value (onnxruntime rounds the last few elements of a vectorised operator
+differently unless widths are multiples of 8, as those of every recipe are).
 """
 
 from __future__ import annotations
@@ -16,9 +20,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +31,9 @@ from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.device_steps import DeviceSteps
 from pvae_zoo.runtime.plan import Arrays, Plan
-from pvae_zoo.runtime.sessions import CPU, active_provider, import_onnxruntime, open_session
+from pvae_zoo.runtime.sessions import CPU, active_provider, certain_provider, import_onnxruntime, open_session
 from pvae_zoo.runtime.wavefront import Order, canvas_rows, step_count
 
 POSITIONS = 384
@@ -39,6 +44,8 @@ A GPU takes little more than twice as long for the steps of 1,024 digits as for 
 """
 
 Progress = Callable[[int, int], None]
+Strategy = Literal["bound", "tables"]
+"""How steps are fed: each with slices of the host's arrays that are bound to it, or from tables on the device."""
 
 
 @dataclass(frozen=True)
@@ -75,26 +82,38 @@ class GridSampler:
         role: "decoder_step" or "prior_step".
         device: where the steps run; canvases stay there from step to step.
         workers: sessions that work side by side, on the CPU, at most: each is opened when a slice needs it.
+        strategy: how steps are fed: by itself "tables" on a GPU and "bound" on the CPU; "bound" is for the CPU alone.
 
     Attributes:
         images_at_once: that a worker draws; their share of a wavefront's steps is about `POSITIONS` positions each on
             the CPU, and all of a batch elsewhere.
+        uncaptured: None if steps are captured as CUDA graphs, or else why not.
     """
 
-    def __init__(self, bundle: Bundle, role: str, device: Device = "cpu", workers: int = 1) -> None:
+    def __init__(
+        self, bundle: Bundle, role: str, device: Device = "cpu", workers: int = 1, strategy: Strategy | None = None
+    ) -> None:
         self.spec = bundle.config.steps[role]
         written = {f"{canvas.name}_next" for canvas in self.spec.canvases}
         self.drawn = tuple(tensor for tensor in bundle.config.graphs[role].outputs if tensor.name not in written)
         model = bundle.read_graph(role)
-        first = open_session(model, device)
         self._open = partial(open_session, model, device)
+        self._open_tables = cache(partial(DeviceSteps, model, self.spec, self.drawn, device))
+        self._by_tables = False
+        self.uncaptured: str | None = "the CPU has none"
+        if strategy == "tables" or (strategy is None and certain_provider(device) != CPU):
+            tables = self._open_tables(False)
+            first, self.uncaptured = tables.session, tables.uncaptured
+            self._by_tables = strategy == "tables" or active_provider(first) != CPU
+        if not self._by_tables:
+            first = self._open()
         _check_contract(first, bundle.name, role, self.spec)
         self.provider = active_provider(first)
-        on_cpu = self.provider == CPU
         share = POSITIONS * self.steps_per_slice() // (self.spec.height * self.spec.width)
-        self.images_at_once = max(1, share) if on_cpu else sys.maxsize
-        self.workers = workers if on_cpu else 1
-        self._sessions = [first]
+        self.images_at_once = sys.maxsize if self._by_tables else max(1, share)
+        self.workers = 1 if self._by_tables else workers
+        self._idle = [_Worker(first)]
+        self._lock = threading.Lock()
 
     @property
     def bytes_per_image(self) -> int:
@@ -131,36 +150,44 @@ class GridSampler:
         """
         parts = self.slices(len(what))
         counter = _Counter(self.steps(len(what), order), progress)
-        workers = min(len(parts), self.workers)
-        while len(self._sessions) < workers:
-            self._sessions.append(self._open())
-        free = list(self._sessions)
-        stop = threading.Event()
+        if self._by_tables:
+            return self._open_tables(what.fixed is not None).draw(what, order, counter.advance)
+        workers = self._taken(min(len(parts), self.workers))
+        free, stop = list(workers), threading.Event()
 
         def work(part: slice) -> dict[str, NDArray[Any]]:
-            session = free.pop()
+            worker = free.pop()
             try:
-                return self._draw_slice(session, what.part(part), order, counter, stop)
+                return self._draw_slice(worker, what.part(part), order, counter, stop)
             finally:
-                free.append(session)
+                free.append(worker)
 
-        if workers == 1:
-            drawn = [work(part) for part in parts]
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                try:
-                    drawn = list(pool.map(work, parts))
-                except BaseException:
-                    stop.set()  # Ctrl-C must not wait for the slices of other workers
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
+        try:
+            if len(workers) == 1:
+                drawn = [work(part) for part in parts]
+            else:
+                with ThreadPoolExecutor(len(workers)) as pool:
+                    try:
+                        drawn = list(pool.map(work, parts))
+                    except BaseException:
+                        stop.set()  # Ctrl-C must not wait for the slices of other workers
+                        pool.shutdown(wait=True, cancel_futures=True)
+                        raise
+        finally:
+            self._idle += workers
         return {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
 
+    def _taken(self, count: int) -> list[_Worker]:
+        """So many workers for one draw alone; another thread that draws meanwhile has others."""
+        with self._lock:
+            taken, self._idle = self._idle[:count], self._idle[count:]
+        return taken + [_Worker(self._open()) for _ in range(count - len(taken))]
+
     def _draw_slice(
-        self, session: Any, what: GridDraw, order: Order, counter: _Counter, stop: threading.Event
+        self, worker: _Worker, what: GridDraw, order: Order, counter: _Counter, stop: threading.Event
     ) -> dict[str, NDArray[Any]]:
         plan = Plan(self.spec, len(what), order)
-        run = _BoundSteps(session, self.provider, plan, what, self.drawn)
+        run = _BoundSteps(worker, plan, what, self.drawn)
         for step in plan.steps:
             if stop.is_set():
                 break
@@ -169,30 +196,43 @@ class GridSampler:
         return {name: plan.placed(rows) for name, rows in run.drawn.items()}
 
 
+class _Worker:
+    """A session of the CPU and the canvases of its last slice.
+
+    The next slice of as many images is drawn on the same: a step reads what its own draw wrote before, or margins. New
+    memory has to be cleared by the system, which took 15 % of a draw's time in one container.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self._canvases: list[NDArray[np.float32]] = []
+
+    def canvases(self, spec: StepSpec, count: int) -> list[NDArray[np.float32]]:
+        """The canvases for ``count`` images, margins at zero."""
+        rows = canvas_rows(spec.geometry, count)
+        if not self._canvases or len(self._canvases[0]) != rows:
+            self._canvases = []  # before others are taken
+            self._canvases = [np.zeros((rows, canvas.channels), np.float32) for canvas in spec.canvases]
+        return self._canvases
+
+
 class _BoundSteps:
-    """A session with a slice's canvases bound as inputs and outputs at once, so that each step writes in place.
+    """A session of the CPU with a slice's canvases bound as inputs and outputs at once: a step writes in place.
 
     Attributes:
-        canvases: the bound values.
+        canvases: the memory of the bound values, that of what is seen first.
         drawn: the step's other outputs for all positions of the plan, each step's once it has run.
     """
 
-    def __init__(self, session: Any, provider: str, plan: Plan, what: GridDraw, drawn: tuple[TensorSpec, ...]) -> None:
+    def __init__(self, worker: _Worker, plan: Plan, what: GridDraw, drawn: tuple[TensorSpec, ...]) -> None:
         ort, spec = import_onnxruntime(), plan.spec
-        self.session, self.binding = session, session.io_binding()
-        self.on_cpu = provider == CPU
-        device = "cpu" if provider == CPU else "cuda"
-        self.canvases = []
-        rows = canvas_rows(spec.geometry, len(what))
-        self.seen = np.zeros((rows, spec.canvases[0].channels), np.float32)
-        for index, canvas in enumerate(spec.canvases):
-            zeros = self.seen if index == 0 else np.zeros((rows, canvas.channels), np.float32)
-            value = ort.OrtValue.ortvalue_from_numpy(zeros, device, 0)
-            self.canvases.append(value)
+        self.session, self.binding = worker.session, worker.session.io_binding()
+        self.canvases = worker.canvases(spec, len(what))
+        for canvas, memory in zip(spec.canvases, self.canvases, strict=True):
+            value = ort.OrtValue.ortvalue_from_numpy(memory)
             self.binding.bind_ortvalue_input(canvas.name, value)
             self.binding.bind_ortvalue_output(f"{canvas.name}_next", value)
-        table = np.ascontiguousarray(what.context.reshape(-1, spec.context.channels))
-        self.binding.bind_ortvalue_input("context", ort.OrtValue.ortvalue_from_numpy(table, device, 0))
+        self.binding.bind_cpu_input("context", np.ascontiguousarray(what.context.reshape(-1, spec.context.channels)))
         for name, constant in what.constants.items():
             self.binding.bind_cpu_input(name, constant)
         self.inputs = {**plan.rows, **{name: plan.taken(value) for name, value in what.values.items()}}
@@ -215,12 +255,7 @@ class _BoundSteps:
     def _fix(self, positions: NDArray[np.int64], drawn: NDArray[Any], wanted: NDArray[np.float32]) -> None:
         """Put the wanted values, where they are numbers, in the place of those drawn; later steps see them too."""
         np.copyto(drawn, wanted, where=~np.isnan(wanted), casting="unsafe")
-        if self.on_cpu:  # the canvas is the memory of this array
-            self.seen[positions] = drawn
-        else:
-            canvas = self.canvases[0].numpy()
-            canvas[positions] = drawn
-            self.canvases[0].update_inplace(canvas)
+        self.canvases[0][positions] = drawn
 
 
 def _check_contract(session: Any, model: str, role: str, spec: StepSpec) -> None:
@@ -228,6 +263,15 @@ def _check_contract(session: Any, model: str, role: str, spec: StepSpec) -> None
     stated = json.loads(session.get_modelmeta().custom_metadata_map.get("pvae.config", "{}"))
     if stated.get("steps", {}).get(role) != json.loads(json.dumps(asdict(spec))):
         raise PvaeZooError(f"{model}: config.json and {role}.onnx disagree; pull or export the bundle again")
+
+
+def uncaptured(bundle: Bundle, device: Device) -> str | None:
+    """None if all steps of a model are captured as CUDA graphs on a device, or else which are not and why."""
+    for role in bundle.config.steps:
+        reason = GridSampler(bundle, role, device).uncaptured
+        if reason is not None:
+            return f"{role}: {reason}"
+    return None
 
 
 class _Counter:

@@ -24,10 +24,10 @@ from pvae_zoo.runtime import completion, latents
 from pvae_zoo.runtime.bounds import score
 from pvae_zoo.runtime.drawing import (
     PixelNoise,
+    Slices,
     check_temperature,
     draw_from_noise,
     draw_from_z1,
-    draw_in_slices,
     draw_steps,
     part_of,
 )
@@ -65,6 +65,7 @@ class Model:
         self.threads = threads or cores()
         self.networks = Networks(bundle, device, self.threads)
         self.provider = self.networks.provider
+        self._slices = Slices()
 
     @property
     def name(self) -> str:
@@ -133,7 +134,7 @@ class Model:
             return draw_from_noise(self.networks, eps, pixels, order=order, progress=progress)
 
         steps = partial(draw_steps, self.networks, order=order)
-        return draw_in_slices(n, batch_size or self.sample_batch, draw, steps, progress)
+        return self._slices.draw(n, batch_size or self.sample_batch, draw, steps, progress)
 
     def nll(self, images: Images, *, samples: int = 1, seed: int = 0) -> Scores:
         """Score images.
@@ -197,7 +198,7 @@ class Model:
             return draw_from_z1(self.networks, z1[part.start : part.stop], pixels, progress=progress)
 
         steps = self.networks.pixel_sampler.steps
-        return draw_in_slices(len(z1), batch_size or self.sample_batch, draw, steps, progress)
+        return self._slices.draw(len(z1), batch_size or self.sample_batch, draw, steps, progress)
 
     def reconstruct(
         self,
@@ -242,7 +243,7 @@ class Model:
             return draw_from_z1(self.networks, z1, PixelNoise(seed, indices, temperature), progress=progress)
 
         steps = self.networks.pixel_sampler.steps
-        return draw_in_slices(len(images), batch_size or self.sample_batch, draw, steps, progress)
+        return self._slices.draw(len(images), batch_size or self.sample_batch, draw, steps, progress)
 
     def vary(
         self,
@@ -296,7 +297,7 @@ class Model:
             return draw_from_noise(self.networks, eps, pixels, progress=progress)
 
         steps = partial(draw_steps, self.networks)
-        return draw_in_slices(n, batch_size or self.sample_batch, draw, steps, progress)
+        return self._slices.draw(n, batch_size or self.sample_batch, draw, steps, progress)
 
     def interpolate(
         self,
@@ -348,7 +349,7 @@ class Model:
             return draw_from_noise(self.networks, eps, PixelNoise(seed, held, temperature), progress=progress)
 
         runs = partial(draw_steps, self.networks)
-        return draw_in_slices(steps, batch_size or self.sample_batch, draw, runs, progress)
+        return self._slices.draw(steps, batch_size or self.sample_batch, draw, runs, progress)
 
     def complete(
         self,
@@ -423,7 +424,7 @@ class Model:
             report = part_of(progress, prior_steps(len(part)), total)
             return draw_from_z1(self.networks, z1, pixels, given=given, progress=report)
 
-        return draw_in_slices(len(images), batch, draw, steps, progress)
+        return self._slices.draw(len(images), batch, draw, steps, progress)
 
     def _completed_z1(
         self,

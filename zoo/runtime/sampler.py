@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
-from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
+from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress, Strategy
 from pvae_zoo.runtime.plan import Arrays
 from pvae_zoo.runtime.wavefront import Order
 
@@ -46,10 +46,13 @@ class StepSampler:
         bundle: verified on opening.
         device: where the steps run; canvases stay there from step to step.
         workers: sessions that work side by side, on the CPU, at most.
+        strategy: how steps are fed (`pvae_zoo.runtime.grid.GridSampler`).
     """
 
-    def __init__(self, bundle: Bundle, device: Device = "cpu", workers: int = 1) -> None:
-        self.grid = GridSampler(bundle, "decoder_step", device, workers)
+    def __init__(
+        self, bundle: Bundle, device: Device = "cpu", workers: int = 1, strategy: Strategy | None = None
+    ) -> None:
+        self.grid = GridSampler(bundle, "decoder_step", device, workers, strategy)
 
     def steps(self, count: int, order: Order = "wavefront") -> int:
         """Runs of the step graph for ``count`` images, of all workers together."""

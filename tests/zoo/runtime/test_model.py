@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import pvae_zoo
-from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError, PvaeZooWarning
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.export.reference import sample_z1
 from pvae_zoo.runtime import grid, latents, networks, noise
 from pvae_zoo.runtime import model as runtime
+from pvae_zoo.runtime.drawing import Slices
+from pvae_zoo.runtime.failures import DeviceMemoryError
 from pvae_zoo.runtime.model import Model
 from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.scoring import Gaussian, merge_scores
@@ -489,3 +491,33 @@ def test_a_prior_of_another_temperature_has_the_density_of_its_width():
     wide = Gaussian(np.ones((2, 6), np.float32), np.full((2, 6), math.log(3.0), np.float32))
     halved = Gaussian(wide.mean, wide.log_std + np.float32(math.log(0.5)))
     assert np.allclose(latents.log_prior([z], [wide], 0.5), halved.log_prob(z))
+
+
+def test_slices_that_do_not_fit_the_device_are_halved_once_for_all_and_nothing_is_lost():
+    slices, tried, seen, calls = Slices(), [], [], []
+
+    def draw(part, progress):
+        tried.append(len(part))
+        if len(part) > 3:
+            raise DeviceMemoryError("no memory left on the GPU")
+        calls.append(part)
+        progress(len(part), len(part))
+        return np.arange(part.start, part.stop, dtype=np.uint8).reshape(-1, 1, 1, 1)
+
+    def drawn(count, batch):
+        return slices.draw(count, batch, draw, lambda count: count, lambda *at: seen.append(at)).ravel().tolist()
+
+    with pytest.warns(PvaeZooWarning, match="no memory left on the GPU to draw 8 images at once") as warned:
+        assert drawn(11, 8) == list(range(11))
+    assert len(warned) == 1 and tried == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert [done for done, _ in seen] == [2, 4, 6, 8, 10, 11] and seen[-1] == (11, 11)
+    tried.clear()
+    assert drawn(5, 8) == list(range(5)) and tried == [2, 2, 1]
+
+
+def test_a_device_without_memory_for_one_image_is_an_error():
+    def draw(part, progress):
+        raise DeviceMemoryError("no memory left on the GPU")
+
+    with pytest.warns(PvaeZooWarning), pytest.raises(DeviceMemoryError):
+        Slices().draw(4, 2, draw, lambda count: count)
