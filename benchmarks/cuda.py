@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cuda_rows import NOT_REACHED, Row, measured_rows
-from cuda_sampling import captured_row, our_rows, parity_row, torch_row, uncaptured_row
+from cuda_sampling import ORDERS, captured_row, our_rows, parity_row, torch_row, uncaptured_row
 from cuda_scoring import compiled_row, draws_row, scoring_rows, variant_rows
 from cuda_training import training_row
 
@@ -107,21 +107,20 @@ def all_rows() -> list[Row]:
 
 
 def quick_rows() -> list[Row]:
-    """Every kind of row, on one or two digits."""
-    rows = [
+    """Every kind of row, on one or two digits. To compile takes a CPU too long: those rows are never reached."""
+    compiled = [compiled_row("mnist"), training_row("mnist", compiled=True)]
+    return [
         parity_row("mnist"),
         captured_row("mnist"),
-        torch_row("mnist", 2),
-        *our_rows("mnist", 2),
-        *scoring_rows("mnist"),
         *variant_rows("mnist"),
+        torch_row("mnist", 1),
+        *our_rows("mnist", 1, (*ORDERS, "raster")),
+        *scoring_rows("mnist"),
         draws_row("mnist", 2),
-        *our_rows("mnist", 1, ("raster",)),
         uncaptured_row("mnist", 1),
         training_row("mnist", compiled=False),
+        *(replace(row, seconds=1e6) for row in compiled),
     ]
-    compiled = [compiled_row("mnist"), training_row("mnist", compiled=True)]
-    return [*(replace(row, seconds=5) for row in rows), *compiled]
 
 
 def _bench(device: str, quick: bool) -> Any:

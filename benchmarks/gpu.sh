@@ -90,6 +90,7 @@ join_parts
 step machine 20 bash -c 'nvidia-smi || true; python3 -m pip --disable-pip-version-check list'
 if [[ -n $dry ]]; then
   python=$(command -v python3) how=(--device cpu --quick)
+  export OMP_NUM_THREADS=1 # others may be at work here
 else
   python=$work/venv/bin/python how=(--device cuda)
   export -f set_up
