@@ -15,7 +15,7 @@ import click
 
 from pvae_zoo import __version__
 from pvae_zoo.base.interrupts import INTERRUPTED, terminable
-from pvae_zoo.cli.errors import one_line_errors
+from pvae_zoo.cli.errors import one_line_errors, warnings_as_notes
 from pvae_zoo.cli.streams import cannot_write, flushed, open_closed_streams
 
 # In "is not a valid ..." of whatever is no number; theirs are "integer range" and "float range".
@@ -91,7 +91,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_line_errors(ctx), terminable():
+        with one_line_errors(ctx), terminable(), warnings_as_notes():
             return super().invoke(ctx)
 
 

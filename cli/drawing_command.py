@@ -115,7 +115,7 @@ class DrawingCommand:
             files_of = {"files": [str(file) for file in files]}
             echo_json(head | {key: fact for key, fact in facts.items() if key != "notes" or fact} | files_of)
         else:
-            click.echo(f"{self.out}: {line} by {runtime.name} on {runtime.provider}")
+            click.echo(f"{self.out}: {line} by {runtime.name} on {runtime.where}")
 
 
 def drawing_options(default_out: str, *, reads_images: bool = True) -> Callable[[Command], Command]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
-from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError, PvaeZooWarning
 from pvae_zoo.base.interrupts import INTERRUPTED
 from pvae_zoo.base.printable import shown, spelled_lines
 
@@ -47,6 +49,23 @@ def one_line_errors(ctx: click.Context) -> Iterator[None]:
         raise _shown_as(_line(error), error) from error
     except Exception as error:
         raise _shown_as(_line(error), error) from error
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print this package's warnings as notes on stderr, and leave all others as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", PvaeZooWarning)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, PvaeZooWarning):
+                click.echo(f"Note: {spelled_lines(str(message))}", err=True)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _shown_as(line: str, error: BaseException) -> click.ClickException:

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 _OPTIONS = (
     shard_option,
     click.option("--out", "-o", metavar="DIR", help="Where --shard and --ray write their parts, for pvae-zoo merge."),
-    click.option("--ray", "use_ray", is_flag=True, help="Work on Ray; all nodes must share the folder of --out."),
+    click.option(
+        "--ray",
+        "use_ray",
+        is_flag=True,
+        help="Work on Ray, on CPUs, or with --device cuda on a GPU for each of --workers; all nodes must share the "
+        "folder of --out.",
+    ),
     click.option(
         "--ray-address",
         metavar="ADDRESS",
@@ -69,6 +75,10 @@ def place_options(command: Command) -> Command:
             raise click.UsageError(
                 "--out DIR goes with --shard and --ray, which write parts there: give both or neither"
             )
+        if use_ray and ":" in options["device"]:
+            raise click.UsageError(
+                f"--ray gives each worker a GPU of its own: use --device cuda, not {options['device']}"
+            )
         if not use_ray:
             refuse("workers", "per_part", "ray_address", because="nothing runs on Ray: add --ray, or omit it")
         place: Place = Here()
@@ -95,7 +105,7 @@ def leave_parts(
     count, failed, name = sum(part.count for part in parts), sum(part.failed for part in parts), chosen.bundle.name
     if isinstance(place, OneShard):
         path, shards = parts[0].path, place.shard.of
-        how = "was there already" if parts[0].was_there else f"scored on {chosen.model.provider}"
+        how = "was there already" if parts[0].was_there else f"scored on {chosen.model.where}"
         state = f"shard {place.shard} {how}"
     else:
         path, shards = place.folder, len(parts)

@@ -141,7 +141,7 @@ def sample_command(
     else:
         where = out if trace is None else f"{out} and {trace}"
         some = f", {n - drawn.kept} drawn now" if drawn.kept else ""
-        echo(f"{where}: {n} image{'s' * (n > 1)} of {runtime.name}{some} in {seconds:.1f} s on {runtime.provider}")
+        echo(f"{where}: {n} image{'s' * (n > 1)} of {runtime.name}{some} in {seconds:.1f} s on {runtime.where}")
 
 
 class _Drawn(NamedTuple):

@@ -125,7 +125,7 @@ def screen_command(
     head = {"model": chosen.bundle.name, "provider": chosen.model.provider} | known.about()
     with watched("images") as watch, Verdicts(rate, len(known.ranked)) as verdicts:
         if form == "table":
-            echo(f"{chosen.bundle.name} on {chosen.model.provider}, {known.line()}", err=True)
+            echo(f"{chosen.bundle.name} on {chosen.model.where}, {known.line()}", err=True)
         verdicts.take(run(task, chosen, sources, place, watch))
         print_screened(head, verdicts, form=form, act=lambda verdict: after(verdict, watch))
         failed = verdicts.failed

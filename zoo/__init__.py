@@ -31,7 +31,7 @@ def load(model: str = "mnist", *, device: Device = "auto", threads: int | None =
 
     Args:
         model: a name from `list_models`, ``ORG/REPO[@REVISION]``, or the path of a bundle.
-        device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
+        device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads; all cores of this process by default.
         trust: do not check the graphs of a bundle that the zoo does not vouch for.
 

@@ -1,9 +1,9 @@
 import json
-
-import pytest
+import re
 
 from pvae_zoo.base.errors import PvaeZooError
-from pvae_zoo.checks import diagnosis
+from pvae_zoo.base.nvidia import Driver, Gpu
+from pvae_zoo.checks import cuda
 from pvae_zoo.runtime.sessions import CPU, CUDA
 from pvae_zoo.sources import registry
 
@@ -48,18 +48,25 @@ def test_no_models(run, tmp_path, monkeypatch):
     assert result.exit_code == 1 and "no models came with the package" in result.stdout
 
 
-@pytest.mark.parametrize("missing", [True, False])
-def test_cuda_that_is_listed_and_does_not_load_says_why(run, zoo, monkeypatch, missing):
+def test_cuda_without_a_driver_and_cuda_that_does_not_fit(run, zoo, monkeypatch):
     import onnxruntime
 
     def open_session(model, device, threads=1):
-        if device == "cuda":
-            raise PvaeZooError("CUDA does not load")
+        raise PvaeZooError("CUDA does not load")
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
-    monkeypatch.setattr(diagnosis, "open_session", open_session)
-    monkeypatch.setattr(diagnosis, "_loads", lambda library: not (missing and library == "libcuda.so.1"))
+    monkeypatch.setattr(onnxruntime, "cuda_version", "13.0")
+    monkeypatch.setattr(cuda, "open_session", open_session)
+    monkeypatch.setattr(cuda, "_loads", lambda library: library != "libcuda.so.1")
+    monkeypatch.setattr(cuda, "nvidia_driver", lambda: None)
     found = json.loads(run("doctor", "--json").stdout)
     assert found["ok"]  # the CPU works
-    why = "the NVIDIA driver (libcuda.so.1) missing" if missing else "CUDA does not load"
-    assert found["providers"][CUDA] == f"does not load: {why}"
+    assert found["providers"][CUDA] == "does not load: the NVIDIA driver (libcuda.so.1) missing"
+    gpus = tuple(Gpu(number, "NVIDIA H100", 80 << 30) for number in range(2))
+    monkeypatch.setattr(cuda, "nvidia_driver", lambda: Driver((12, 4), gpus))
+    monkeypatch.setattr(cuda, "_loads", lambda library: True)
+    result = run("doctor")
+    assert result.exit_code == 1 and re.search(r"^  cuda:1 +NVIDIA H100, 80.0 GiB$", result.stdout, re.MULTILINE)
+    (problem,) = (line for line in result.stdout.splitlines() if line.startswith("PROBLEM"))
+    assert problem.startswith("PROBLEM: CUDAExecutionProvider does not load: CUDA does not load: onnxruntime-gpu")
+    assert 'pip install "onnxruntime-gpu[cuda,cudnn]<1.27"' in problem

@@ -4,13 +4,14 @@ import hashlib
 import json
 import subprocess
 import sys
+import warnings
 
 import click
 import numpy as np
 import onnx
 import pytest
 
-from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.errors import PvaeZooError, PvaeZooWarning
 from pvae_zoo.cli.app import COMMANDS, cli
 from pvae_zoo.contract.folder import CONFIG
 
@@ -167,3 +168,17 @@ def test_a_closed_error_output_ends_nothing(tmp_path):
     assert done.stdout == "1\n"
     done = shell("sample --n 1 --model mnist --out x.png 2>&-", tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("x.png: 1 image of mnist")
+
+
+def test_a_warning_of_the_package_is_a_note_and_others_are_warnings(run, plain, monkeypatch):
+    def callback(**options):
+        for _ in range(2):
+            warnings.warn("a node \x1b[31mfell", PvaeZooWarning, stacklevel=1)
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli.get_command(click.Context(cli), "list"), "callback", callback)
+    with warnings.catch_warnings(record=True) as others:
+        warnings.simplefilter("always")
+        result = run(*plain("list"))
+    assert (result.exit_code, result.stderr) == (0, "Note: a node \\x1b[31mfell\n" * 2)
+    assert [str(warning.message) for warning in others] == ["old"]

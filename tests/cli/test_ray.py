@@ -6,11 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from pvae_zoo.scale import ray_parts
 
 pytest.importorskip("ray")
 
@@ -123,3 +127,40 @@ def test_a_cluster_that_is_not_there_is_one_line_at_once(run, model, folder, add
     result = run("nll", "--model", model, "--trust", folder, "--ray", "--ray-address", address, "--out", "parts")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert result.stderr.startswith(f"Error: no cluster at {address}: ") and "check --ray-address" in result.stderr
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """A function that pretends that Ray has so many GPUs; what it is asked for comes in the list that it returns."""
+    asked = []
+
+    def pretend(count):
+        def map_batches(worker, **options):
+            asked.append((options["fn_constructor_kwargs"]["job"].device, options["num_cpus"], options["num_gpus"]))
+            return SimpleNamespace(iter_rows=lambda: [])
+
+        data = SimpleNamespace(
+            DataContext=SimpleNamespace(get_current=SimpleNamespace),
+            ActorPoolStrategy=SimpleNamespace,
+            from_items=lambda items, **options: SimpleNamespace(map_batches=map_batches),
+        )
+        errors = SimpleNamespace(RayError=TimeoutError)
+        ray = SimpleNamespace(cluster_resources=lambda: {"GPU": float(count)}, data=data, exceptions=errors)
+        monkeypatch.setattr(ray_parts, "_connected", lambda place, threads: nullcontext((ray, lambda: None)))
+        return asked
+
+    return pretend
+
+
+def test_with_cuda_each_worker_asks_ray_for_a_gpu(run, model, folder, gpus):
+    asked = gpus(2)
+    ray = ["nll", "--model", model, "--trust", "images", "--ray", "--out", "parts", "--workers", 2]
+    assert run(*ray, "--device", "cuda", "--threads", 3).exit_code == 0
+    assert run(*ray, "--device", "auto").exit_code == run(*ray, "--device", "cpu").exit_code == 0
+    assert asked == [("cuda", 3, 1), ("cpu", 1, 0), ("cpu", 1, 0)]
+    gpus(1)
+    few = run(*ray, "--device", "cuda")
+    assert few.exit_code == 1 and "2 workers would take a GPU each, and Ray has 1: use fewer --workers" in few.stderr
+    numbered = run(*ray, "--device", "cuda:1")
+    assert numbered.exit_code == 2 and "--ray gives each worker a GPU of its own: use --device cuda" in numbered.stderr
+    assert len(asked) == 3

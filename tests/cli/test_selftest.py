@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pvae_zoo.contract.folder import CONFIG, file_spec
+from pvae_zoo.runtime.sessions import CPU, CUDA
 
 
 @pytest.fixture
@@ -57,3 +58,17 @@ def test_a_device_that_is_not_there(run, model):
         pytest.skip("it is there")
     result = run("selftest", model, "--device", "cuda")
     assert result.exit_code == 1 and result.stderr.startswith("Error: --device cuda: ")
+
+
+def test_cuda_that_is_listed_and_does_not_load_is_a_problem_beside_the_cpu(run, model, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    result = run("selftest", model)
+    assert result.exit_code == 1 and "\n  sound; the same pixels" in result.stdout
+    assert result.stdout.endswith(
+        "\ncuda\n  PROBLEM: --device cuda: CUDA does not load on this machine (no GPU, no driver, or its libraries are "
+        "missing): run pvae-zoo doctor to see which; or use --device cpu\n  the graphs did not run\n"
+    )
+    named = run("selftest", model, "--device", "cuda")
+    assert named.exit_code == 1 and named.stdout == "" and "CUDA does not load" in named.stderr

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 import re
 from typing import Literal
 
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.nvidia import nvidia_driver
 
 Device = str
 Kind = Literal["auto", "cpu", "cuda"]
@@ -28,28 +29,33 @@ def device_parts(device: Device) -> tuple[Kind, int]:
 
 def cuda_count() -> int | None:
     """GPUs that the NVIDIA driver shows this process, ``CUDA_VISIBLE_DEVICES`` considered; None without a driver."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    count = ctypes.c_int()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return 0
-    return count.value
+    driver = nvidia_driver()
+    return None if driver is None else len(driver.gpus)
 
 
 def check_cuda_number(device: Device) -> None:
-    """Refuse the number of a GPU that is not there.
+    """Refuse a GPU that the driver does not show; without a driver CUDA does not load, which is said elsewhere.
 
     Raises:
-        PvaeZooError: naming those that are.
+        PvaeZooError: naming those that are there, or why none is.
     """
     _, number = device_parts(device)
-    count = cuda_count()
-    if count is not None and 0 < count <= number:
-        raise PvaeZooError(f"--device {device}: this machine has {named_gpus(count)}")
+    driver = nvidia_driver()
+    if driver is None or number < len(driver.gpus):
+        return
+    if driver.gpus:
+        raise no_such_gpu(device, len(driver.gpus))
+    why = f"{driver.failure or 'none is there'}{_visible()}"
+    raise PvaeZooError(f"--device {device}: the NVIDIA driver shows no GPU ({why}): use --device cpu")
 
 
-def named_gpus(count: int) -> str:
-    """The GPUs of a machine in words, with the names that they have."""
-    return "one GPU, cuda:0" if count == 1 else f"{count} GPUs, cuda:0 to cuda:{count - 1}"
+def no_such_gpu(device: Device, count: int) -> PvaeZooError:
+    """The error of a number beyond the ``count`` GPUs that this process sees."""
+    there = "one GPU, cuda:0" if count == 1 else f"{count} GPUs, cuda:0 to cuda:{count - 1}"
+    return PvaeZooError(f"--device {device}: this machine has {there}{_visible()}")
+
+
+def _visible() -> str:
+    """What the environment hides, for a message; the driver numbers those anew that are left."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if visible is None else f"; CUDA_VISIBLE_DEVICES is {visible!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import platform
 import shutil
@@ -10,8 +9,8 @@ import sys
 from dataclasses import dataclass
 
 from pvae_zoo import __version__
-from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks.cuda import CudaDiagnosis, diagnose_cuda
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.sessions import (
     CPU,
@@ -27,12 +26,6 @@ from pvae_zoo.sources.hub.fetch import check_cached
 from pvae_zoo.sources.names import HubName
 from pvae_zoo.sources.registry import model_names, open_bundle
 
-_CUDA_LIBRARIES = {
-    "the NVIDIA driver (libcuda.so.1)": ("libcuda.so.1",),
-    "cuDNN 9 (libcudnn.so.9)": ("libcudnn.so.9",),
-    "cuBLAS of CUDA 12 or 13 (libcublas.so)": ("libcublas.so.12", "libcublas.so.13"),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
@@ -42,6 +35,7 @@ class Diagnosis:
         onnxruntime: version that loads, None if none does.
         distributions: onnxruntime distributions by name, with versions; two of them are a conflict.
         providers: what became of each provider that this package uses or onnxruntime lists.
+        cuda: the driver, its GPUs, versions that fit or do not; None if no onnxruntime loads.
         torch: version, None if it is not installed; it is not imported.
         models: shipped models, "ok" or what is wrong.
         huggingface_hub: version, None if it is not installed.
@@ -62,6 +56,7 @@ class Diagnosis:
     onnxruntime: str | None
     distributions: dict[str, str]
     providers: dict[str, str]
+    cuda: CudaDiagnosis | None
     torch: str | None
     models: dict[str, str]
     huggingface_hub: str | None
@@ -86,7 +81,7 @@ def diagnose(*, ask_hub: bool = True) -> Diagnosis:
     problems: list[str] = []
     numpy = _numpy(problems)
     models, sound = _models(problems)
-    onnxruntime, providers = _onnxruntime(sound, problems)
+    onnxruntime, providers, cuda = _onnxruntime(sound, problems)
     cache = cache_folder()
     pulled, size = _pulled(problems)
     return Diagnosis(
@@ -99,6 +94,7 @@ def diagnose(*, ask_hub: bool = True) -> Diagnosis:
         onnxruntime=onnxruntime,
         distributions=installed_distributions(),
         providers=providers,
+        cuda=cuda,
         torch=_installed("torch"),
         models=models,
         huggingface_hub=_installed("huggingface-hub"),
@@ -127,10 +123,10 @@ def _numpy(problems: list[str]) -> str | None:
     return numpy.__version__
 
 
-def _models(problems: list[str]) -> tuple[dict[str, str], Bundle | None]:
-    """What is wrong with each shipped model, and one with which nothing is."""
+def _models(problems: list[str]) -> tuple[dict[str, str], list[Bundle]]:
+    """What is wrong with each shipped model, and those with which nothing is."""
     found: dict[str, str] = {}
-    sound = None
+    sound = []
     for name in model_names():
         try:
             bundle = open_bundle(name)
@@ -141,7 +137,7 @@ def _models(problems: list[str]) -> tuple[dict[str, str], Bundle | None]:
             problems.append(f"the model {name}: {error}")
         else:
             found[name] = "ok"
-            sound = sound or bundle
+            sound.append(bundle)
     if not found:
         problems.append("no models came with the package: install it again")
     return found, sound
@@ -164,46 +160,32 @@ def _pulled(problems: list[str]) -> tuple[dict[str, str], int]:
     return found, size
 
 
-def _onnxruntime(bundle: Bundle | None, problems: list[str]) -> tuple[str | None, dict[str, str]]:
+def _onnxruntime(sound: list[Bundle], problems: list[str]) -> tuple[str | None, dict[str, str], CudaDiagnosis | None]:
     try:
         ort = import_onnxruntime()
     except PvaeZooError as error:
         problems.append(str(error))
-        return None, {}
+        return None, {}, None
     listed: list[str] = ort.get_available_providers()
     providers = dict.fromkeys(listed, "listed; not used by this package")
-    providers[CPU] = _try_provider(bundle, "cpu")
-    providers[CUDA] = _try_provider(bundle, "cuda") if CUDA in listed else "not in this onnxruntime"
-    if bundle is not None and providers[CPU] != "loads":
+    providers[CPU] = _on_cpu(sound)
+    cuda = diagnose_cuda(ort, sound)
+    providers[CUDA] = cuda.state
+    problems += cuda.problems
+    if sound and providers[CPU] != "loads":
         problems.append(f"{CPU}: {providers[CPU]}")
-    return str(ort.__version__), providers
+    return str(ort.__version__), providers, cuda
 
 
-def _try_provider(bundle: Bundle | None, device: Device) -> str:
-    """Whether the smallest graph opens there."""
-    if bundle is None:
+def _on_cpu(bundles: list[Bundle]) -> str:
+    """Whether the smallest graph opens on the CPU."""
+    if not bundles:
         return "not tried: there is no sound model"
     try:
-        open_session(bundle.read_graph("prior"), device)
+        open_session(bundles[0].read_graph("prior"), "cpu")
     except Exception as error:  # onnxruntime's own errors too
-        missing = _missing_cuda_libraries() if device == "cuda" else []
-        return f"does not load: {', '.join(missing)} missing" if missing else f"does not load: {_line(error)}"
+        return f"does not load: {_line(error)}"
     return "loads"
-
-
-def _missing_cuda_libraries() -> list[str]:
-    """What the CUDA provider needs and the loader does not find."""
-    if sys.platform != "linux":
-        return []
-    return [what for what, names in _CUDA_LIBRARIES.items() if not any(map(_loads, names))]
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
 
 
 def _line(error: BaseException) -> str:

@@ -6,7 +6,8 @@ import platform
 from dataclasses import dataclass
 
 from pvae_zoo.base.devices import Device
-from pvae_zoo.checks.verification import Verification, verify_bundle
+from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.checks.verification import Verification, stopped, verify_bundle
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.sessions import CUDA, cores, import_onnxruntime
 
@@ -38,7 +39,7 @@ def self_test(bundle: Bundle, device: Device) -> SelfTest:
         device: "cpu", "cuda", or "auto" for the CPU and, where onnxruntime has it, CUDA.
 
     Raises:
-        PvaeZooError: if onnxruntime or the device is missing.
+        PvaeZooError: if onnxruntime or the device that was named is missing; with "auto" that is a problem of its run.
     """
     ort = import_onnxruntime()
     devices: list[Device] = [device]
@@ -47,8 +48,17 @@ def self_test(bundle: Bundle, device: Device) -> SelfTest:
     return SelfTest(
         onnxruntime=str(ort.__version__),
         machine=machine(),
-        runs={name: verify_bundle(bundle, name) for name in devices},
+        runs={name: _run(bundle, name, tried=device == "auto") for name in devices},
     )
+
+
+def _run(bundle: Bundle, device: Device, tried: bool) -> Verification:
+    try:
+        return verify_bundle(bundle, device)
+    except PvaeZooError as error:
+        if not tried:
+            raise
+        return stopped((), [str(error)])
 
 
 def machine() -> str:

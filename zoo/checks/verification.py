@@ -18,9 +18,10 @@ from pvae_zoo.checks.gaps import largest_gap
 from pvae_zoo.checks.step_vectors import StepVector, step_gap, step_vectors
 from pvae_zoo.contract.config import TensorSpec
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.grid import GridDraw, GridSampler
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
-from pvae_zoo.runtime.sessions import active_provider, open_session
+from pvae_zoo.runtime.sessions import active_provider, device_of, open_session
 
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "uint8": "tensor(uint8)"}
 
@@ -85,11 +86,11 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     The images are drawn by a whole wavefront, and scored by a second one that is told the pixels.
 
     Raises:
-        PvaeZooError: if onnxruntime or the device is missing.
+        PvaeZooError: if onnxruntime or the device is missing, or a graph fails on a GPU.
     """
     files, problems = _check_files(bundle)
     if problems:
-        return _stopped(files, problems)
+        return stopped(files, problems)
     sessions = {}
     for role in bundle.config.roles:
         try:
@@ -103,23 +104,26 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     golden = read_golden(bundle, problems)
     single = _single_steps(bundle, golden, problems)
     if problems:
-        return _stopped(files, problems)
+        return stopped(files, problems)
     try:
-        whole = with_contexts(bundle, golden, sessions.__getitem__)
-        difference = {
-            role: _difference(sessions[role], {name: whole[key] for name, key in inputs.items()}, outputs, golden)
-            for role, (inputs, outputs) in whole_image(bundle).items()
-        }
-        if "prior_step" in bundle.config.steps:
-            difference["prior_step"] = _draw_z1(bundle, device, whole)
-        difference["decoder_step"], differing = _draw(bundle, device, whole)
-        for vector in single:
-            outputs = zip(vector.expected, sessions[vector.role].run(list(vector.expected), vector.feed), strict=True)
-            difference[vector.role] = max(difference[vector.role], step_gap(vector, dict(outputs)))
+        with device_failures(device_of(sessions["decoder"])):
+            whole = with_contexts(bundle, golden, sessions.__getitem__)
+            difference = {
+                role: _difference(sessions[role], {name: whole[key] for name, key in inputs.items()}, outputs, golden)
+                for role, (inputs, outputs) in whole_image(bundle).items()
+            }
+            if "prior_step" in bundle.config.steps:
+                difference["prior_step"] = _draw_z1(bundle, device, whole)
+            difference["decoder_step"], differing = _draw(bundle, device, whole)
+            for vector in single:
+                outputs = zip(
+                    vector.expected, sessions[vector.role].run(list(vector.expected), vector.feed), strict=True
+                )
+                difference[vector.role] = max(difference[vector.role], step_gap(vector, dict(outputs)))
     except PvaeZooError:
         raise
     except Exception as error:  # a graph that keeps to the contract and cannot compute all the same
-        return _stopped(files, [f"the golden vectors do not run: {first_line(error)}"])
+        return stopped(files, [f"the golden vectors do not run: {first_line(error)}"])
     numbers = bundle.config.numbers
     # Written so that a difference that is not a number is a problem too.
     problems += [
@@ -138,7 +142,8 @@ def verify_bundle(bundle: Bundle, device: Device = "cpu") -> Verification:
     )
 
 
-def _stopped(files: tuple[str, ...], problems: list[str]) -> Verification:
+def stopped(files: tuple[str, ...], problems: list[str]) -> Verification:
+    """Of a bundle that was not run, and why."""
     return Verification(
         provider="", files=files, largest_difference={}, differing_pixels=0, pixels=0, problems=tuple(problems)
     )

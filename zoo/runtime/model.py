@@ -51,7 +51,7 @@ class Model:
 
     Args:
         bundle: the graphs and their contract.
-        device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
+        device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads; all cores of this process by default.
 
     Graphs are read, checked and opened when they are first needed; what is not what was published is refused then.
@@ -66,6 +66,16 @@ class Model:
         self.networks = Networks(bundle, device, self.threads)
         self.provider = self.networks.provider
         self._slices = Slices()
+
+    @property
+    def device(self) -> Device:
+        """What computes: "cpu", "cuda" or "cuda:1"; never "auto"."""
+        return self.networks.device
+
+    @property
+    def where(self) -> str:
+        """The provider, and the GPU if it is not the first: "CUDAExecutionProvider on cuda:1"."""
+        return f"{self.provider} on {self.device}" if ":" in self.device else self.provider
 
     @property
     def name(self) -> str:

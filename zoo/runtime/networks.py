@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress
 from pvae_zoo.runtime.sampler import DrawnPixels, PixelDraw, StepSampler
 from pvae_zoo.runtime.scoring import Gaussian
@@ -24,6 +25,7 @@ from pvae_zoo.runtime.sessions import (
     CUDA,
     active_provider,
     certain_provider,
+    device_of,
     open_session,
     run_options,
 )
@@ -55,8 +57,11 @@ class Networks:
 
     Args:
         bundle: the graphs and their contract.
-        device: "cpu", "cuda", or "auto" for CUDA where it loads and the CPU elsewhere.
+        device: "cpu", "cuda", "cuda:1", or "auto" for CUDA where it loads and the CPU elsewhere.
         threads: CPU threads.
+
+    Attributes:
+        device: what "auto" became, once `provider` has been asked for.
     """
 
     def __init__(self, bundle: Bundle, device: Device, threads: int) -> None:
@@ -78,7 +83,10 @@ class Networks:
         Raises:
             PvaeZooError: if onnxruntime or the device is missing.
         """
-        return certain_provider(self.device) or active_provider(self.session("decoder_context"))
+        found = certain_provider(self.device) or active_provider(self.session("decoder_context"))
+        if self.device == "auto":  # what it became, for all graphs: none runs elsewhere than the first
+            self.device = "cpu" if found == CPU else device_of(self.session("decoder_context"))
+        return found
 
     def session(self, role: str) -> Any:
         """The onnxruntime session of a whole-image graph."""
@@ -96,8 +104,9 @@ class Networks:
         """
         if self.threads == 1:
             return self
+        provider = self.provider
         alone = Networks(self.bundle, self.device, 1)
-        alone.provider = self.provider
+        alone.provider = provider
         return alone
 
     @cached_property
@@ -147,7 +156,7 @@ class Networks:
                 NaN where z1 is drawn.
         """
         if self.levels == 1:
-            z1: Latent = self.session("prior").run(["z1"], {"z1_noise": noise[0]})[0]
+            z1: Latent = self._outputs("prior", ["z1"], {"z1_noise": noise[0]})[0]
             return z1
         context = self._context("prior_context", "z2", noise[1])
         what = GridDraw(context, {"noise": noise[0]}, {}, known)
@@ -203,8 +212,17 @@ class Networks:
         rows = np.minimum(np.arange(count + -count % multiple), count - 1)
         types = {tensor.name: tensor.dtype for tensor in self.config.graphs[role].inputs}  # images may be float32
         whole = {name: values[rows].astype(types[name], copy=False) for name, values in feed.items()}
-        outputs = self.session(role).run(names, whole, run_options())
-        return [output[:count] for output in outputs]
+        return [output[:count] for output in self._outputs(role, names, whole)]
+
+    def _outputs(self, role: str, names: list[str] | None, feed: dict[str, Any]) -> list[Any]:
+        """Outputs of a whole-image graph.
+
+        Raises:
+            PvaeZooError: if it fails on a GPU; `DeviceMemoryError` if the memory there is used up.
+        """
+        with device_failures(self.device):
+            outputs: list[Any] = self.session(role).run(names, feed, run_options())
+        return outputs
 
 
 def _multiple(height: int, width: int) -> int:

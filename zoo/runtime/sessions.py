@@ -7,8 +7,10 @@ Here ``cuda`` means CUDA or an error; ``auto`` means CUDA where it works and the
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import warnings
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -17,6 +19,8 @@ from typing import Any, Literal
 from pvae_zoo.base.devices import Device, check_cuda_number, device_parts
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import while_stopping
+from pvae_zoo.runtime.assignment import record_nodes, warn_of_nodes_elsewhere
+from pvae_zoo.runtime.failures import device_failures
 
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -125,10 +129,15 @@ def open_session(model: bytes, device: Device, threads: int = 1, cuda: CudaOptio
         # Without its fallback, which would try the CPU once more and say so on standard output, amidst our own.
         return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
     kind, number = device_parts(device)
-    if kind == "cuda":
-        check_cuda_number(device)
-    session = _cuda_session(ort, model, options, cuda.for_provider(number))
-    if CUDA not in session.get_providers() and kind == "cuda":
+    if kind == "auto":
+        with suppress(PvaeZooError):  # a GPU whose driver is too old, or that others fill: the CPU, as is said then
+            session = _cuda_session(ort, model, options, "cuda", cuda.for_provider(0))
+            if CUDA in session.get_providers():
+                return session
+        return ort.InferenceSession(model, options, providers=[CPU], enable_fallback=0)
+    check_cuda_number(device)
+    session = _cuda_session(ort, model, options, device, cuda.for_provider(number))
+    if CUDA not in session.get_providers():
         raise PvaeZooError(
             f"--device {device}: CUDA does not load on this machine (no GPU, no driver, or its libraries are missing): "
             "run pvae-zoo doctor to see which; or use --device cpu"
@@ -176,9 +185,30 @@ def placement(session: Any) -> Placement:
     return Placement("cuda", int(session.get_provider_options()[CUDA].get("device_id", 0)))
 
 
-def _cuda_session(ort: ModuleType, model: bytes, options: Any, cuda: dict[str, str]) -> Any:
+def device_of(session: Any) -> Device:
+    """The device that runs a session, by its name: what ``auto`` became; "cuda" for the first GPU, else "cuda:1"."""
+    where = placement(session)
+    return f"cuda:{where.number}" if where.number else where.name
+
+
+def _cuda_session(ort: ModuleType, model: bytes, options: Any, device: Device, cuda: dict[str, str]) -> Any:
+    """A session on CUDA, or on the CPU alone where the provider does not load."""
+    # The provider logs in colours what its errors say too, while it loads and at runs; they become one line of ours.
+    ort.set_default_logger_severity(4)
+    record_nodes(options)
+    if hasattr(ort, "preload_dlls"):
+        _load_libraries(ort)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what did not load is asked from the session, not read from warnings
-        if hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-        return ort.InferenceSession(model, options, providers=[(CUDA, cuda), CPU])
+        with device_failures(device):
+            session = ort.InferenceSession(model, options, providers=[(CUDA, cuda), CPU], enable_fallback=0)
+    if CUDA in session.get_providers():
+        warn_of_nodes_elsewhere(session, CUDA)
+    return session
+
+
+@cache
+def _load_libraries(ort: ModuleType) -> None:
+    """Load CUDA and cuDNN from where pip put them; what is missing would be printed, and is for `doctor` to say."""
+    with redirect_stdout(io.StringIO()):
+        ort.preload_dlls()

@@ -1,8 +1,9 @@
 """Image tasks on a cluster with Ray Data: every piece is one shard, and leaves the part that ``--shard`` would.
 
-Ray only says who does which shard. What is done is written in the folder of parts, which all nodes must share, so that
-a run that was stopped is gone on with by the same command, and merged like any other. Ray Data starts a worker that
-died again and gives it the same shard, as often as it takes; what was on the disk of the shard is not done twice.
+Ray only says who does which shard, and on which GPU: with ``--device cuda`` each worker has one of its own, with
+``auto`` it works on the CPU. What is done is written in the folder of parts, which all nodes must share, so that a run
+that was stopped is gone on with by the same command, and merged like any other. Ray Data starts a worker that died
+again and gives it the same shard, as often as it takes; what was on the disk of the shard is not done twice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pvae_zoo.base.devices import Device
+from pvae_zoo.base.devices import Device, device_parts
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.interrupts import prompt_stop
 from pvae_zoo.data.images import ImageSource
@@ -62,8 +63,10 @@ def parts_on_ray(
         The parts, those first that were there.
 
     Raises:
-        PvaeZooError: if Ray is missing, a part of another run is in the way, or a shard failed for good.
+        PvaeZooError: if Ray is missing or has too few GPUs, the device has a number, a part of another run is in the
+            way, or a shard failed for good.
     """
+    check_device(chosen.device)
     shards, folder = min(MAX_SHARDS, math.ceil(len(sources) / place.per_part)), place.folder
     header = task.header(chosen.bundle, "", sources, Shard(1, shards))
     before, pending = _there(folder, header)
@@ -72,7 +75,8 @@ def parts_on_ray(
     watch.at(0)
     if not pending:
         return
-    job = Job(_everywhere(chosen.name), header, task, folder.resolve(), chosen.device, chosen.threads or 1)
+    device = "cpu" if chosen.device == "auto" else chosen.device  # a GPU that Ray was not asked for is another's
+    job = Job(_everywhere(chosen.name), header, task, folder.resolve(), device, chosen.threads or 1)
     blocks = [Shard(number, shards).block(len(sources)) for number in pending]
     items = [
         {"shard": number, "sources": packed(sources[block.start : block.stop])}
@@ -85,6 +89,30 @@ def parts_on_ray(
         done += row["count"]
         yield Part(path=header.path_of(folder, Shard(row["shard"], shards)), count=row["count"], failed=row["failed"])
         watch.at(done)
+
+
+def check_device(device: Device) -> None:
+    """Refuse a GPU's number: Ray gives every worker GPUs of its own and shows it no others, so that its first is cuda.
+
+    Raises:
+        PvaeZooError: if there is one.
+    """
+    if ":" in device:
+        raise PvaeZooError(f"--device {device} with --ray: Ray gives each worker a GPU of its own: use --device cuda")
+
+
+def resources(device: Device, threads: int) -> dict[str, int]:
+    """What Ray is asked for a worker: its cores, and with "cuda" a whole GPU, which it then sees alone."""
+    return {"num_cpus": threads, "num_gpus": int(device_parts(device)[0] == "cuda")}
+
+
+def _check_gpus(there: float, wanted: int) -> None:
+    """Ray would wait without an end for a GPU that no node has."""
+    if there < wanted:
+        raise PvaeZooError(
+            f"--device cuda: {wanted} worker{'s' * (wanted > 1)} would take a GPU each, and Ray has {there:g}: "
+            "use fewer --workers, or --device cpu"
+        )
 
 
 def _there(folder: Path, header: Header[Any]) -> tuple[list[Part], list[int]]:
@@ -159,6 +187,8 @@ class Worker:
 def _mapped(items: list[dict[str, Any]], job: Job, place: OnRay) -> Iterator[dict[str, Any]]:
     """The workers' results, as they come."""
     with _connected(place, job.threads) as (ray, check):
+        asked = resources(job.device, job.threads)
+        _check_gpus(ray.cluster_resources().get("GPU", 0), asked["num_gpus"] * place.workers)
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
@@ -167,8 +197,7 @@ def _mapped(items: list[dict[str, Any]], job: Job, place: OnRay) -> Iterator[dic
             fn_constructor_kwargs={"job": job},
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=place.workers),
-            num_cpus=job.threads,
-            num_gpus=1 if job.device == "cuda" else 0,
+            **asked,
         )
         try:
             for row in mapped.iter_rows():

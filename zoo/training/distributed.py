@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from pvae_zoo.base.devices import device_parts, named_gpus
+from pvae_zoo.base.devices import device_parts, no_such_gpu
 from pvae_zoo.base.errors import PvaeZooError
 
 
@@ -67,7 +67,7 @@ class World:
         if number and self.size > 1:
             raise PvaeZooError(f"--device {name}: {self.size} processes have a GPU each: use --device cuda")
         if number >= count:
-            raise PvaeZooError(f"--device {name}: this machine has {named_gpus(count)}")
+            raise no_such_gpu(name, count)
         own = number or self.local_rank
         torch.cuda.set_device(own)
         return torch.device("cuda", own)

@@ -82,7 +82,7 @@ def test_a_graph_is_read_when_it_is_needed_and_once(gates, use, roles, monkeypat
     read, read_graph = [], Bundle.read_graph
     monkeypatch.setattr(Bundle, "read_graph", lambda self, role: read.append(role) or read_graph(self, role))
     model = load(gates, 2)
-    assert model.provider == CPU and read == []
+    assert model.provider == model.where == CPU and model.device == "cpu" and read == []
     use(model, np.zeros((40, *model.image.chw), np.uint8))
     assert sorted(read) == roles
 

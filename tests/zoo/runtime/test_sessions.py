@@ -5,9 +5,11 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from pvae_zoo.base import devices
 from pvae_zoo.base.errors import PvaeZooError
+from pvae_zoo.base.nvidia import Driver, Gpu
 from pvae_zoo.runtime import sessions
-from pvae_zoo.runtime.sessions import CPU, CUDA, active_provider, cores, import_onnxruntime, open_session
+from pvae_zoo.runtime.sessions import CPU, CUDA, active_provider, cores, device_of, import_onnxruntime, open_session
 
 
 @pytest.fixture
@@ -34,18 +36,24 @@ def fake_cuda(monkeypatch):
         def __init__(self, model, options, providers, **settings):
             asked.append(providers)
             self.providers = providers
+            if providers != [CPU] and self.fails is not None:
+                raise self.fails
+
+        def get_provider_options(self):
+            return dict(provider for provider in self.providers if not isinstance(provider, str))
 
         def get_providers(self):
             names = [p if isinstance(p, str) else p[0] for p in self.providers]
             return [name for name in names if name != CUDA or self.loads]
 
-    def pretend(*, loads):
+    def pretend(*, loads, fails=None):
         ort = import_onnxruntime()
-        Session.loads = loads
+        Session.loads, Session.fails = loads, fails
         fake = SimpleNamespace(
             SessionOptions=ort.SessionOptions,
             InferenceSession=Session,
             get_available_providers=lambda: [CUDA, CPU],
+            set_default_logger_severity=lambda severity: None,
         )
         monkeypatch.setattr(sessions, "import_onnxruntime", lambda: fake)
         return asked
@@ -114,6 +122,28 @@ def test_cuda_that_loads_is_used_without_tf32(fake_cuda):
     plain = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
     assert all(providers[0] == (CUDA, plain) for providers in asked)
     assert active_provider(open_session(b"", "cpu")) == CPU
+
+
+def test_a_number_is_the_provider_s_and_the_session_s(fake_cuda, monkeypatch):
+    asked = fake_cuda(loads=True)
+    monkeypatch.setattr(devices, "nvidia_driver", lambda: Driver((13, 0), (Gpu(0, "a", 1), Gpu(1, "b", 1))))
+    assert [device_of(open_session(b"", device)) for device in ("cuda:1", "cuda:0", "auto", "cpu")] == [
+        "cuda:1", "cuda", "cuda", "cpu",
+    ]  # fmt: skip
+    assert asked[0][0][1]["device_id"] == "1"
+    with pytest.raises(PvaeZooError, match=r"--device cuda:2: this machine has 2 GPUs, cuda:0 to cuda:1"):
+        open_session(b"", "cuda:2")
+    assert len(asked) == 4
+
+
+def test_cuda_that_fails_while_it_opens_is_an_error_and_auto_is_the_cpu(fake_cuda):
+    fake_cuda(loads=True, fails=RuntimeError("x.cc CUDA failure 35: CUDA driver version is insufficient ; GPU=0 ; "))
+    with pytest.raises(PvaeZooError, match=r"fails there \(CUDA failure 35: CUDA driver version is insufficient\)"):
+        open_session(b"", "cuda")
+    assert active_provider(open_session(b"", "auto")) == CPU
+    fake_cuda(loads=True, fails=KeyError("a fault of ours"))
+    with pytest.raises(KeyError):
+        open_session(b"", "auto")
 
 
 def test_a_session_has_the_threads_asked_for_and_they_do_not_spin(gates):

@@ -177,3 +177,17 @@ def test_cuda_that_is_not_there_is_one_line(monkeypatch, tmp_path, recipe):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(PvaeZooError, match="PyTorch finds no CUDA device: install its CUDA build"):
         Trainer(recipe, tmp_path, world=World(), device="cuda")
+
+
+def test_training_takes_the_gpu_of_its_number_and_refuses_others(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert World().device("cuda:1") == torch.device("cuda", 1) and World().device("cuda") == torch.device("cuda", 0)
+    with pytest.raises(PvaeZooError, match=r"^--device cuda:2: this machine has 2 GPUs, cuda:0 to cuda:1$"):
+        World().device("cuda:2")
+    with pytest.raises(PvaeZooError, match=r"^--device cuda:1: 2 processes have a GPU each: use --device cuda$"):
+        World(size=2).device("cuda:1")
+    assert chosen == [1, 0]
