@@ -2,20 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 import pvae_zoo
-from pvae_zoo.runtime.sessions import CUDA, import_onnxruntime
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cuda():
-    if CUDA not in import_onnxruntime().get_available_providers():
-        pytest.skip("needs onnxruntime-gpu")
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
 
 
 @pytest.mark.parametrize("name", ["mnist", "mnist-upsample"])

@@ -10,18 +10,10 @@ import torch
 from pvae_zoo.base.errors import PvaeZooWarning
 from pvae_zoo.base.nvidia import free_bytes
 from pvae_zoo.runtime.model import Model
-from pvae_zoo.runtime.sessions import CUDA, CudaOptions, import_onnxruntime
+from pvae_zoo.runtime.sessions import CudaOptions
 from pvae_zoo.sources.registry import open_bundle
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cuda():
-    if CUDA not in import_onnxruntime().get_available_providers():
-        pytest.skip("needs onnxruntime-gpu")
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture(scope="module", params=["mnist", "lsun"])

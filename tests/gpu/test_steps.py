@@ -9,19 +9,10 @@ from pvae_zoo.runtime import device_steps
 from pvae_zoo.runtime.device_steps import SIZES
 from pvae_zoo.runtime.grid import uncaptured
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
-from pvae_zoo.runtime.sessions import CUDA, active_provider, import_onnxruntime, open_session
+from pvae_zoo.runtime.sessions import CUDA, active_provider, open_session
 from pvae_zoo.sources.registry import model_names, open_bundle
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cuda():
-    if CUDA not in import_onnxruntime().get_available_providers():
-        pytest.skip("needs onnxruntime-gpu")
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture
