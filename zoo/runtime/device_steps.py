@@ -27,6 +27,7 @@ from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.graphs.step_tables import ADVANCE, CURSOR, LANES, WANTED, next_of, table_of, with_tables
 from pvae_zoo.runtime.captures import open_capturing
+from pvae_zoo.runtime.contexts import DeviceContext
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.sessions import (
@@ -147,7 +148,12 @@ class _Draw:
 
     def fill(self, what: GridDraw) -> None:
         """Bring what is drawn from to the device. Canvases stay: a step reads what this draw wrote, or margins."""
-        self._put("context", what.context.reshape(-1, what.context.shape[-1]))
+        if isinstance(what.context, DeviceContext):
+            if "context" not in self.values:
+                self.values["context"] = what.context.memory(self.place)
+            what.context.fill(self.values["context"], self.place)
+        else:
+            self._put("context", what.context.reshape(-1, what.context.shape[-1]))
         values = dict(what.values) if what.fixed is None else {**what.values, WANTED: what.fixed}
         for name, value in values.items():
             self._put(table_of(name), self.plan.taken(value))

@@ -30,6 +30,7 @@ from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.folder import Bundle
 from pvae_zoo.runtime.captures import open_capturing
+from pvae_zoo.runtime.contexts import DeviceContext
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.grid import Progress
 from pvae_zoo.runtime.sampler import PixelDraw
@@ -105,12 +106,14 @@ class FixedPointSampler:
             PvaeZooError: if the images do not settle in as many passes as they have values, which no graph does in
                 which a value depends on those before it alone.
         """
+        contexts = what.context
+        assert not isinstance(contexts, DeviceContext)  # images that have settled leave it
         parts = self.slices(len(what.uniforms))
         tally = _Tally([(part.stop - part.start) * self.image.dimensions for part in parts], progress)
 
         def work(piece: tuple[int, slice], check: Callable[[], None]) -> tuple[_Images, int]:
             number, chosen = piece
-            context, uniforms, given = what.context[chosen], what.uniforms[chosen], what.given[chosen]
+            context, uniforms, given = contexts[chosen], what.uniforms[chosen], what.given[chosen]
             start = np.where(given < 0, 0, np.minimum(given, self.image.levels - 1)).astype(self.image_type)
             some = _Some(context, uniforms, given, np.array([what.temperature], np.float32), start)
 

@@ -31,6 +31,7 @@ from pvae_zoo.base.devices import Device
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.contract.config import StepSpec, TensorSpec
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.contexts import DeviceContext
 from pvae_zoo.runtime.device_steps import DeviceSteps
 from pvae_zoo.runtime.plan import Arrays, Plan
 from pvae_zoo.runtime.sessions import CPU, active_provider, certain_provider, import_onnxruntime, open_session
@@ -53,14 +54,15 @@ class GridDraw:
     """What to draw.
 
     Attributes:
-        context: the context graph's output, ``(N, rows, channels)`` float32.
+        context: the context graph's output, ``(N, rows, channels)`` float32; for steps from tables also one that is
+            computed where they read it.
         values: inputs of the step by name, for every position of the grid: ``(N, C, H, W)``.
         constants: inputs of the step that are the same for all positions.
         fixed: values ``(N, C, H, W)`` that stand where the step would draw others, NaN where it draws. What the step
             computes for a position reads those before it and never its own, so they may be put there after it.
     """
 
-    context: NDArray[np.float32]
+    context: NDArray[np.float32] | DeviceContext
     values: Arrays
     constants: Arrays
     fixed: NDArray[np.float32] | None = None
@@ -69,6 +71,8 @@ class GridDraw:
         return len(self.context)
 
     def part(self, chosen: slice) -> GridDraw:
+        """Some of the images, of an array of contexts."""
+        assert not isinstance(self.context, DeviceContext)
         values = {name: value[chosen] for name, value in self.values.items()}
         fixed = None if self.fixed is None else self.fixed[chosen]
         return GridDraw(self.context[chosen], values, self.constants, fixed)
@@ -232,6 +236,7 @@ class _BoundSteps:
             value = ort.OrtValue.ortvalue_from_numpy(memory)
             self.binding.bind_ortvalue_input(canvas.name, value)
             self.binding.bind_ortvalue_output(f"{canvas.name}_next", value)
+        assert not isinstance(what.context, DeviceContext)
         self.binding.bind_cpu_input("context", np.ascontiguousarray(what.context.reshape(-1, spec.context.channels)))
         for name, constant in what.constants.items():
             self.binding.bind_cpu_input(name, constant)

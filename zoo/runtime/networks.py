@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.contexts import DeviceContext
 from pvae_zoo.runtime.device_scoring import DeviceScorer
 from pvae_zoo.runtime.failures import device_failures
 from pvae_zoo.runtime.fixed_point import FixedPointSampler
@@ -225,7 +226,7 @@ class Networks:
         if self.levels == 1:
             z1: Latent = self._outputs("prior", ["z1"], {"z1_noise": noise[0]})[0]
             return z1
-        context = self._context("prior_context", "z2", noise[1])
+        context = self._context_of_steps("prior_context", "z2", noise[1], self.prior_sampler)
         what = GridDraw(context, {"noise": noise[0]}, {}, known)
         drawn = self.prior_sampler.draw(what, progress=progress)
         return np.ascontiguousarray(drawn["z1"])
@@ -257,8 +258,17 @@ class Networks:
         progress: Progress | None = None,
     ) -> DrawnPixels:
         """Pixels of p(x|z1) from uniforms ``(N, C, H, W)``; ``given`` holds values to keep and -1 where to draw."""
-        what = PixelDraw(self._context("decoder_context", "z1", z1), uniforms, given, temperature)
+        context = self._context_of_steps("decoder_context", "z1", z1, self.pixel_sampler.grid)
+        what = PixelDraw(context, uniforms, given, temperature)
         return self.pixel_sampler.draw(what, order=order, progress=progress)
+
+    def _context_of_steps(
+        self, role: str, name: str, z: Latent, grid: GridSampler
+    ) -> NDArray[np.float32] | DeviceContext:
+        """A context for steps, on a GPU one that never leaves it."""
+        if self.provider == CPU:
+            return self._context(role, name, z)
+        return DeviceContext(self.session(role), name, z, grid.spec.context, self.score_batch)
 
     def _context(self, role: str, name: str, z: Latent) -> NDArray[np.float32]:
         image, multiple = self.config.image, _multiple(*z.shape[2:]) if z.ndim == 4 else ROWS

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pvae_zoo.base.devices import Device
 from pvae_zoo.contract.folder import Bundle
+from pvae_zoo.runtime.contexts import DeviceContext
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, Progress, Strategy
 from pvae_zoo.runtime.plan import Arrays
 from pvae_zoo.runtime.wavefront import Order
@@ -19,13 +20,13 @@ class PixelDraw:
     """What to draw.
 
     Attributes:
-        context: ``decoder_context``'s output, ``(N, rows, channels)`` float32.
+        context: ``decoder_context``'s output, ``(N, rows, channels)`` float32 (`pvae_zoo.runtime.grid.GridDraw`).
         uniforms: in [0, 1), ``(N, C, H, W)`` float32.
         given: values to keep, -1 where to draw, ``(N, C, H, W)`` int64.
         temperature: divides the logits; 1 is the model itself.
     """
 
-    context: NDArray[np.float32]
+    context: NDArray[np.float32] | DeviceContext
     uniforms: NDArray[np.float32]
     given: NDArray[np.int64]
     temperature: float = 1.0

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from pvae_zoo.contract.config import CanvasSpec, ContextSpec, Geometry, StepSpec
 from pvae_zoo.graphs.step_tables import CURSOR, next_of, table_of, with_tables
-from pvae_zoo.runtime import captures, device_steps, noise
+from pvae_zoo.runtime import captures, device_steps, networks, noise
 from pvae_zoo.runtime.device_steps import SIZES
 from pvae_zoo.runtime.grid import GridDraw, GridSampler, uncaptured
+from pvae_zoo.runtime.latents import prior_noise
 from pvae_zoo.runtime.networks import Networks
 from pvae_zoo.runtime.plan import Plan
 from pvae_zoo.runtime.sampler import PixelDraw, StepSampler
@@ -23,22 +24,38 @@ from pvae_zoo.sources.registry import open_bundle
 
 def pixel_draw(bundle, count, first=0, temperature=1.0):
     """What to draw for images of a seed, a third of their values given."""
-    networks, image = Networks(bundle, "cpu", 1), bundle.config.image
-    shape, indices = networks.latent_shape(1), range(first, first + count)
+    graphs, image = Networks(bundle, "cpu", 1), bundle.config.image
+    shape, indices = graphs.latent_shape(1), range(first, first + count)
     z1 = noise.normals(0, indices, 1, math.prod(shape)).reshape(count, *shape)
     u = noise.uniforms(0, indices, noise.PIXELS, image.dimensions).reshape(count, *image.chw)
     given = np.where(u * 7 % 1 < 1 / 3, (u * 31 % 1 * image.levels).astype(np.int64), -1)
-    return PixelDraw(networks._context("decoder_context", "z1", z1), u, given, temperature)
+    return PixelDraw(graphs._context("decoder_context", "z1", z1), u, given, temperature)
 
 
 def z1_draw(bundle, count, fixed=False):
-    networks = Networks(bundle, "cpu", 1)
+    graphs = Networks(bundle, "cpu", 1)
     eps = [
         noise.normals(0, range(count), level + 1, math.prod(shape)).reshape(count, *shape)
-        for level, shape in enumerate(map(networks.latent_shape, (1, 2)))
+        for level, shape in enumerate(map(graphs.latent_shape, (1, 2)))
     ]
     known = np.where(np.abs(eps[0]) < 0.4, np.float32(1.5), np.float32(np.nan)) if fixed else None
-    return GridDraw(networks._context("prior_context", "z2", eps[1]), {"noise": eps[0]}, {}, known)
+    return GridDraw(graphs._context("prior_context", "z2", eps[1]), {"noise": eps[0]}, {}, known)
+
+
+def test_contexts_are_computed_where_steps_read_them(tiny, monkeypatch):
+    plain, on_device = Networks(tiny.bundle, "cpu", 1), Networks(tiny.bundle, "cpu", 1)
+    on_device.provider = CUDA  # what follows is the CPU's, by the way of a GPU
+    monkeypatch.setitem(networks.SCORE_BATCH, CUDA, 2)  # three runs, each at a place of its own
+    on_device.pixel_sampler = StepSampler(tiny.bundle, strategy="tables")
+    if plain.levels > 1:
+        on_device.prior_sampler = GridSampler(tiny.bundle, "prior_step", strategy="tables")
+    for first in (0, 5):  # the memory of the first draw is used again
+        what = pixel_draw(tiny.bundle, 5, first)
+        eps = prior_noise(plain, 0, range(first, first + 5))
+        z1, drawn = plain.draw_z1(eps), on_device.draw_z1(eps)
+        np.testing.assert_allclose(drawn, z1, atol=1e-5)
+        expected, drawn = (of.draw_pixels(z1, what.uniforms, what.given, 1.0) for of in (plain, on_device))
+        assert np.array_equal(drawn.images, expected.images)
 
 
 def test_tables_draw_what_bound_steps_draw_for_any_number_of_images_one_after_the_other(tiny):
