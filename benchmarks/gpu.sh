@@ -102,8 +102,8 @@ else
   fi
 fi
 step doctor 60 "$python" -m pvae_zoo doctor --offline
-# The plugins of other packages there may be for another pytest, and a warning of another PyTorch is no failure.
-export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+# The plugins of other packages there may be for another pytest, options too, and a warning of another PyTorch is no failure.
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 PYTEST_ADDOPTS=
 step tests $((budget * 36 / 100)) "$python" -m pytest -p pytest_timeout -p no:cacheprovider -W default -v -rs \
   --durations=10 tests/gpu
 left=$((budget - SECONDS))
