@@ -1,4 +1,4 @@
-"""What the rows of benchmarks/cuda.py are measured with: the models on a device, the networks in PyTorch, a clock."""
+"""What the rows of gpu_tables.py are measured with: the models on a device, the networks in PyTorch, a clock."""
 
 from __future__ import annotations
 

@@ -108,6 +108,6 @@ step tests $((budget * 36 / 100)) "$python" -m pytest -p pytest_timeout -p no:ca
   --durations=10 tests/gpu
 left=$((budget - SECONDS))
 # What takes long ends itself; the margin is for what does not hear.
-step tables "$left" "$python" benchmarks/cuda.py "${how[@]}" --seconds "$((left > 10 ? left - 5 : left))" \
+step tables "$left" "$python" benchmarks/gpu_tables.py "${how[@]}" --seconds "$((left > 10 ? left - 5 : left))" \
   --out "$out/RESULTS-cuda.md"
 exit "$failed"

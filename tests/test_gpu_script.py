@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,9 @@ def test_the_shell_reads_the_script():
     subprocess.run(["bash", "-n", BENCHMARKS / "gpu.sh"], check=True)
     if shutil.which("shellcheck"):
         subprocess.run(["shellcheck", BENCHMARKS / "gpu.sh"], check=True)
+
+
+def test_no_benchmark_has_the_name_of_a_package():
+    """They are run from their folder, which comes first in the path: torch imports ``cuda`` where it is installed."""
+    taken = {*sys.stdlib_module_names, *packages_distributions(), "cuda"}
+    assert not taken & {path.stem for path in BENCHMARKS.glob("*.py")}

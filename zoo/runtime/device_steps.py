@@ -93,7 +93,8 @@ class DeviceSteps:
         with self._lock:  # two draws at once would share their memory
             try:
                 with device_failures(device_of(self.session)):
-                    return self._prepared(what, order).run(step_done)
+                    prepared = self._prepared(what, order)
+                return prepared.run(step_done)
             except PvaeZooError:
                 self._kept = None
                 raise
@@ -166,19 +167,24 @@ class _Draw:
     def run(self, step_done: Callable[[], None]) -> dict[str, NDArray[Any]]:
         """Run all steps; what was drawn by name, ``(N, C, H, W)``."""
         wait = next(iter(self.sizes.values())).binding.synchronize_outputs
+        failures = partial(device_failures, device_of(self.session))  # what a caller's progress raises is none
         try:
             for number, step in enumerate(self.plan.steps, 1):
                 size = self.sizes[step.stop - step.start]
-                self.session.run_with_iobinding(size.binding, size.options)
-                if number % UNSEEN == 0:
-                    wait()
+                with failures():
+                    self.session.run_with_iobinding(size.binding, size.options)
+                    if number % UNSEEN == 0:
+                        wait()
                 step_done()
         finally:
-            wait()  # nothing of ours may run any more when this memory is read, filled or freed
-        reached, rows = int(self.values[CURSOR].numpy()[0]), self.plan.steps[-1].stop
+            with failures():
+                wait()  # nothing of ours may run any more when this memory is read, filled or freed
+        with failures():
+            reached, rows = int(self.values[CURSOR].numpy()[0]), self.plan.steps[-1].stop
+            drawn = {name: self.values[table_of(name)].numpy() for name in self.drawn}
         if reached != rows:
             raise PvaeZooError(f"steps of {reached} rows ran on the GPU in place of {rows}: use --device cpu")
-        return {name: self.plan.placed(self.values[table_of(name)].numpy()) for name in self.drawn}
+        return {name: self.plan.placed(table) for name, table in drawn.items()}
 
     def _bind(self) -> None:
         """Bind the runs of each size, and capture them.

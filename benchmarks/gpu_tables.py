@@ -1,6 +1,6 @@
 """CUDA: the images and bounds of the CPU, and how many a second beside PyTorch on the same card.
 
-usage: python benchmarks/cuda.py --out FILE [--seconds 240] [--device cpu --quick]
+usage: python benchmarks/gpu_tables.py --out FILE [--seconds 240] [--device cpu --quick]
 
 Needs a CUDA device, onnxruntime-gpu and the package's [train] extra; benchmarks/gpu.sh brings them to a machine without
 a network. Rows are measured one by one, most important first, within the seconds given, and the file is written anew
@@ -29,7 +29,7 @@ from pvae_zoo.runtime.sessions import cores
 
 HEAD = """# CUDA
 
-`python benchmarks/cuda.py`, pvae-zoo {ours}, {device}, {cores} CPU cores, {versions}, Python {python}.
+`python benchmarks/gpu_tables.py`, pvae-zoo {ours}, {device}, {cores} CPU cores, {versions}, Python {python}.
 
 Most important first, within {seconds:.0f} seconds: "{not_reached}" is what there was no time left for. Images a second
 are of the whole call, from noise to NumPy arrays or from arrays to figures, the median of a few after one to warm up.
