@@ -57,6 +57,19 @@ def timed(work: Callable[[], Any], repeats: int = 3) -> tuple[float, Any]:
     return sorted(times)[len(times) // 2], result
 
 
+def in_turns(*works: Callable[[], Any], repeats: int = 5) -> list[float]:
+    """The best of ``repeats`` wall times of each work in seconds, measured in turns after one warm-up of each."""
+    times = []
+    for _ in range(1 + repeats):
+        row = []
+        for work in works:
+            start = time.perf_counter()
+            work()
+            row.append(time.perf_counter() - start)
+        times.append(row)
+    return [min(column) for column in zip(*times[1:], strict=True)]
+
+
 def matmul_rate(size: int = 1024) -> float:
     """GFLOP/s of one large onnxruntime MatMul on one thread."""
     rng = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from sampling import Row, timed
+from sampling import Row, in_turns
 
 import pvae_zoo
 from pvae_zoo.export.bundle import model_of
@@ -26,9 +26,8 @@ def rows(model: str, *, quick: bool) -> Iterator[Row]:
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    eager, _ = timed(in_torch)
+    eager, ours = in_turns(in_torch, lambda: runtime.nll(images))
     torch.set_num_threads(threads)
-    ours, _ = timed(lambda: runtime.nll(images))
     yield "nll, 1 thread", f"{len(images) / ours:.0f} images/s", ""
     yield "PyTorch, eager, float32, 1 thread", f"{len(images) / eager:.0f} images/s", ""
     yield "nll is faster than PyTorch by", f"{eager / ours:.2f} x", "1 x"
