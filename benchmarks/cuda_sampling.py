@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from functools import partial
 from unittest.mock import patch
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from cuda_bench import Bench
 from cuda_rows import Measured, Row
+from orders import Passes
 
 from pvae_zoo.export.reference import fixed_point_sample, sample_z1
 from pvae_zoo.runtime import captures, latents, noise
@@ -50,7 +50,7 @@ def by_torch(bench: Bench, name: str, n: int) -> Measured:
 def by_us(bench: Bench, name: str, n: int, order: str) -> Measured:
     """What `Model.sample` draws in one batch."""
     model = bench.model(name)
-    with _Passes() as passes:
+    with Passes() as passes:
         seconds, _ = bench.timed(partial(model.sample, n, batch_size=n, order=order))
     rate, key = n / seconds, f"{_key(name, n)}, {order}"
     text = f"{rate:.1f} images/s{bench.against(rate, _key(name, n), TORCH)}"
@@ -59,25 +59,6 @@ def by_us(bench: Bench, name: str, n: int, order: str) -> Measured:
     if passes.last:
         text += f"; {' or '.join(map(str, sorted(set(passes.last))))} passes"
     return text, {key: rate}
-
-
-class _Passes(logging.Handler):
-    """Hears how many passes a fixed point took, batch by batch; none of any other order."""
-
-    last: tuple[int, ...] = ()
-
-    def __enter__(self) -> _Passes:
-        self._logger = logging.getLogger("pvae_zoo.runtime.fixed_point")
-        self._logger.addHandler(self)
-        self._logger.setLevel(logging.INFO)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.setLevel(logging.NOTSET)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = getattr(record, "passes", self.last)
 
 
 def captured(bench: Bench, name: str) -> Measured:

@@ -79,7 +79,7 @@ def measure(model: Model, images: int, seconds: float = 60) -> Row:
     clock = time.process_time if on_cpu else time.perf_counter
     times: dict[str, list[float]] = {"wavefront": [], "fixed-point": []}
     drawn: dict[str, NDArray[np.uint8]] = {}
-    with _Passes() as passes:
+    with Passes() as passes:
         for order in () if on_cpu else times:
             model.sample(images, order=order, batch_size=images)  # type: ignore[arg-type]
         begun = time.monotonic()
@@ -101,12 +101,12 @@ def rows(name: str, device: str, counts: tuple[int, ...], seconds: float = 60) -
         yield measure(model, count, seconds)
 
 
-class _Passes(logging.Handler):
-    """Hears how many passes a fixed point took."""
+class Passes(logging.Handler):
+    """Hears how many passes a fixed point took, batch by batch; none of any other order."""
 
     last: tuple[int, ...] = ()
 
-    def __enter__(self) -> _Passes:
+    def __enter__(self) -> Passes:
         self._logger = logging.getLogger("pvae_zoo.runtime.fixed_point")
         self._logger.addHandler(self)
         self._logger.setLevel(logging.INFO)
@@ -117,7 +117,7 @@ class _Passes(logging.Handler):
         self._logger.setLevel(logging.NOTSET)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = record.passes  # type: ignore[attr-defined]
+        self.last = getattr(record, "passes", self.last)
 
 
 def parsed(text: str) -> dict[str, tuple[str, dict[tuple[str, str], tuple[str, ...]]]]:
