@@ -16,36 +16,6 @@ from pvae_zoo.training.recipe import Thumbnail
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(60)]
 DEVICE = "cuda"
 
-RECIPE = """
-name = "tiny"
-title = "Tiny digits"
-dataset = "made up"
-binarize = "threshold"
-
-[model]
-image = { channels = 1, height = 8, width = 8, levels = 2 }
-latents = [{ kind = "vector", channels = 3, stage = 1 }]
-encoder = { stem = 8, widths = [8], blocks = 1 }
-
-[model.decoder]
-conditioning = "gates"
-widths = []
-pixelcnn = { channels = 8, layers = 1, input_rows = 2, rows = 1, reach = 1, head = 8 }
-
-[training]
-seed = 1
-batch_size = 4
-steps = 12
-learning_rate = 3e-3
-warmup_steps = 2
-cooldown_steps = 4
-kl_warmup_steps = [2]
-weight_decay = 0.01
-clip_norm = 100.0
-ema_decay = 0.9
-validate_every = 6
-"""
-
 
 def test_a_run_goes_on_from_its_checkpoint_and_learns(tmp_path, make_recipe):
     recipe = make_recipe(steps=30, validate_every=15, batch_size=16)
@@ -71,14 +41,14 @@ def test_a_run_goes_on_from_its_checkpoint_and_learns(tmp_path, make_recipe):
 def test_the_command_goes_on_with_a_run(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(RECIPE)
     for split, count in (("train", 9), ("valid", 5)):
         (tmp_path / split).mkdir()
         for number in range(count):
-            grey = np.random.default_rng(number).integers(0, 256, (2, 2)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
-            Image.fromarray(grey).save(tmp_path / split / f"{number}.png")
-    command = ["train", "tiny.toml", "--data", ".", "--out", "run", "--device", DEVICE]
-    stopped = CliRunner().invoke(cli, [*command, "--max-minutes", "0"])
+            photo = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+            Image.fromarray(photo).save(tmp_path / split / f"{number}.png")
+    command = ["train", "imagenet64", "--data", ".", "--out", "run", "--device", DEVICE]
+    start = ["--steps", "12", "--batch-size", "4", "--max-minutes", "0"]
+    stopped = CliRunner().invoke(cli, [*command, *start])
     assert stopped.exit_code == 0, stopped.output
     assert "stopped at step 1 of 12" in stopped.stdout and "--out run --resume" in stopped.stdout
     resumed = CliRunner().invoke(cli, [*command, "--resume"])

@@ -27,12 +27,6 @@ def device_parts(device: Device) -> tuple[Kind, int]:
     return found[1] or "cuda", int(found[2] or 0)  # type: ignore[return-value]
 
 
-def cuda_count() -> int | None:
-    """GPUs that the NVIDIA driver shows this process, ``CUDA_VISIBLE_DEVICES`` considered; None without a driver."""
-    driver = nvidia_driver()
-    return None if driver is None else len(driver.gpus)
-
-
 def check_cuda_number(device: Device) -> None:
     """Refuse a GPU that the driver does not show; without a driver CUDA does not load, which is said elsewhere.
 

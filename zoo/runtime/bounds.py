@@ -68,7 +68,7 @@ def graph_by_graph(
 ) -> Evaluated:
     """What a bundle's graphs make of images, one after the other, each in the batches that suit it."""
     posteriors = networks.posteriors(images)
-    z = [q.repeat(samples).sample(eps) for q, eps in zip(posteriors, noise, strict=True)]
+    z = latents.draws_from(posteriors, noise, samples)
     log_prob = networks.log_prob(np.repeat(images, samples, axis=0), z[0], check)
     return Evaluated(posteriors, z, networks.priors(z, check), log_prob)
 

@@ -34,6 +34,7 @@ from pvae_zoo.runtime.sessions import (
     device_of,
     import_onnxruntime,
     placement,
+    run_options,
 )
 from pvae_zoo.runtime.wavefront import Order, canvas_rows
 
@@ -202,9 +203,9 @@ class _Draw:
                 binding.bind_ortvalue_output(next_of(name), self.values[name])
             number = self.captures[index] if self.captures else None
             if self.captures:
-                self.session.run_with_iobinding(binding, _options(number))
+                self.session.run_with_iobinding(binding, run_options(number))
                 advance.update_inplace(np.array([rows]))
-            self.sizes[rows] = _Size(binding, advance, _options(number, waits=False))
+            self.sizes[rows] = _Size(binding, advance, run_options(number, waits=number is None))
 
     def _put(self, name: str, values: NDArray[Any]) -> None:
         if name in self.values:
@@ -216,19 +217,3 @@ class _Draw:
         """A tensor of our own on the device."""
         ours = np.array(values, order="C") if self.place.name == "cpu" else np.ascontiguousarray(values)
         return import_onnxruntime().OrtValue.ortvalue_from_numpy(ours, self.place.name, self.place.number)
-
-
-def _options(number: int | None, waits: bool = True) -> Any:
-    """Options of runs that are captured and replayed under a number; None for runs that are neither.
-
-    Args:
-        number: of the capture.
-        waits: for the GPU, before a run returns.
-    """
-    if number is None:
-        return None
-    options = import_onnxruntime().RunOptions()
-    options.add_run_config_entry("gpu_graph_id", str(number))
-    if not waits:
-        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
-    return options

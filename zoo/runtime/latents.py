@@ -52,8 +52,12 @@ def posterior_draws(
     check: Callable[[], None] = lambda: None,
 ) -> list[Latent]:
     """Draws of every level from q(z|x); see `posterior_noise` for ``check``."""
-    eps = posterior_noise(networks, seed, indices, samples, check)
-    return [q.repeat(samples).sample(e) for q, e in zip(posteriors, eps, strict=True)]
+    return draws_from(posteriors, posterior_noise(networks, seed, indices, samples, check), samples)
+
+
+def draws_from(posteriors: Sequence[Gaussian], eps: Sequence[Latent], samples: int = 1) -> list[Latent]:
+    """Draws of every level from standard normal noise, ``samples`` of each of the N images that posteriors are of."""
+    return [q.repeat(samples).sample(level) for q, level in zip(posteriors, eps, strict=True)]
 
 
 def log_prior(latents: Sequence[Latent], priors: Sequence[Gaussian | None], temperature: float = 1.0) -> Array:

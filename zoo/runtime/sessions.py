@@ -146,15 +146,18 @@ def open_session(model: bytes, device: Device, threads: int = 1, cuda: CudaOptio
 
 
 @cache
-def run_options(graph: int | None = None) -> Any:
+def run_options(graph: int | None = None, *, waits: bool = True) -> Any:
     """Options for the runs of sessions that a signal is to end between two operators, wherever Python is then.
 
     Args:
         graph: number, from 1, of the CUDA graph that such a run captures the first time and replays from then on.
+        waits: for the GPU before a run returns; else whoever binds the outputs waits for them.
     """
     options = import_onnxruntime().RunOptions()
     if graph is not None:
         options.add_run_config_entry("gpu_graph_id", str(graph))
+    if not waits:
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
     while_stopping(lambda on: setattr(options, "terminate", on))
     return options
 

@@ -5,7 +5,7 @@ import ctypes
 import pytest
 
 from pvae_zoo.base import devices, nvidia
-from pvae_zoo.base.devices import check_cuda_number, cuda_count, device_parts
+from pvae_zoo.base.devices import check_cuda_number, device_parts
 from pvae_zoo.base.errors import PvaeZooError
 from pvae_zoo.base.nvidia import Driver, Gpu, nvidia_driver
 
@@ -33,7 +33,6 @@ def test_a_gpu_that_is_not_there_is_refused_with_those_that_are(driver, monkeypa
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     driver(Driver((13, 0), gpus(2)))
     check_cuda_number("cuda:1")
-    assert cuda_count() == 2
     with pytest.raises(PvaeZooError, match=r"^--device cuda:2: this machine has 2 GPUs, cuda:0 to cuda:1$"):
         check_cuda_number("cuda:2")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # the driver numbers anew what it shows
@@ -47,10 +46,8 @@ def test_a_driver_without_gpus_is_refused_and_no_driver_is_left_to_onnxruntime(d
     driver(Driver((12, 4), (), "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"))
     with pytest.raises(PvaeZooError, match=r"shows no GPU \(CUDA_ERROR_SYSTEM_DRIVER_MISMATCH\): use --device cpu"):
         check_cuda_number("cuda")
-    assert cuda_count() == 0
     driver(None)
     check_cuda_number("cuda:7")
-    assert cuda_count() is None
 
 
 class Library:
@@ -99,4 +96,4 @@ def test_the_driver_tells_its_cuda_and_its_gpus(monkeypatch):
 def test_a_machine_without_a_driver_has_none():
     with pytest.raises(OSError):
         ctypes.CDLL("libcuda.so.1")
-    assert nvidia_driver() is None and cuda_count() is None
+    assert nvidia_driver() is None
